@@ -1,0 +1,139 @@
+"""The canonical entry: the bytes of an event that are hashed and proved. Must never be re-encoded once stored.
+
+An entry is one JSON object in the canonical form of RFC 8785: keys sorted, no white space, UTF-8; numbers are integers
+below 2^53, so no number needs rounding. It holds everything about the event but its positions and `recorded_at`, which
+the log assigns. Its leaf hash is SHA-256(0x00 ‖ entry), as in RFC 9162 section 2.1.1.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from typing import Any, Final
+
+import orjson
+
+from events.envelope import (
+    Actor,
+    ActorKind,
+    Circumstances,
+    OrganizationPosition,
+    Position,
+    StreamId,
+    Version,
+)
+from events.registry import Event, decode_payload, describe, encode_payload, subject_of, utc_text
+
+SALT_BYTES: Final = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewEvent:
+    """An event about to be appended: its entry, and the columns beside it that the log is searched by."""
+
+    event_id: str
+    stream: StreamId
+    version: Version | None
+    type: str
+    is_usage: bool
+    organization: str
+    subject: str
+    actor: str
+    occurred_at: datetime
+    entry: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedEvent:
+    """An event as the log holds it."""
+
+    position: Position
+    organization_position: OrganizationPosition
+    recorded_at: datetime
+    entry: bytes
+    event_id: str
+    stream: StreamId
+    version: Version | None
+    organization: str
+    subject: str
+    actor: Actor
+    address: str | None
+    request_id: str | None
+    occurred_at: datetime
+    type: str
+    payload: dict[str, Any]
+    """The payload as it was written, not brought up to today's schema."""
+    event: Event
+
+
+def new_event(
+    event: Event,
+    circumstances: Circumstances,
+    *,
+    event_id: str,
+    placed: tuple[StreamId, Version | None],
+    random_bytes: Callable[[int], bytes],
+) -> NewEvent:
+    """Write an event's entry, salted with 16 random bytes so that its hash reveals nothing of it."""
+    described = describe(event)
+    stream, version = placed
+    actor = circumstances.actor
+    subject = subject_of(event)
+    name = described.cls.__name__
+    content = {
+        "actor": {"id": actor.id, "kind": actor.kind},
+        "address": circumstances.address,
+        "event_id": event_id,
+        "occurred_at": utc_text(circumstances.at),
+        "organization": circumstances.organization,
+        "payload": encode_payload(event),
+        "request_id": circumstances.request_id,
+        "salt": random_bytes(SALT_BYTES).hex(),
+        "schema_version": described.schema_version,
+        "stream": stream,
+        "subject": subject,
+        "type": name,
+        "version": version,
+    }
+    return NewEvent(
+        event_id=event_id,
+        stream=stream,
+        version=version,
+        type=name,
+        is_usage=described.is_usage,
+        organization=circumstances.organization,
+        subject=subject,
+        actor=actor.id,
+        occurred_at=circumstances.at,
+        entry=orjson.dumps(content, option=orjson.OPT_SORT_KEYS),
+    )
+
+
+def recorded_event(position: int, organization_position: int, recorded_at: datetime, *, entry: bytes) -> RecordedEvent:
+    """Read an entry back. Raises EventDecodeError where the registry does not know it."""
+    content = orjson.loads(entry)
+    name = content["type"]
+    payload = content["payload"]
+    return RecordedEvent(
+        position=Position(position),
+        organization_position=OrganizationPosition(organization_position),
+        recorded_at=recorded_at,
+        entry=entry,
+        event_id=content["event_id"],
+        stream=StreamId(content["stream"]),
+        version=content["version"],
+        organization=content["organization"],
+        subject=content["subject"],
+        actor=Actor(kind=ActorKind(content["actor"]["kind"]), id=content["actor"]["id"]),
+        address=content["address"],
+        request_id=content["request_id"],
+        occurred_at=datetime.fromisoformat(content["occurred_at"]),
+        type=name,
+        payload=payload,
+        event=decode_payload(name, content["schema_version"], payload),
+    )
+
+
+def leaf_hash(entry: bytes) -> bytes:
+    """Hash an entry as a leaf of the log's Merkle tree: SHA-256(0x00 ‖ entry), RFC 9162 section 2.1.1."""
+    return sha256(b"\x00" + entry).digest()

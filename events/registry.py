@@ -1,0 +1,172 @@
+"""The closed registry of event types: name and version ↔ class, payload ↔ JSON. Must never guess at an unknown one.
+
+Compatibility, in short: a type is never renamed and a field never renamed, retyped or deleted. A field may be added
+with a default. Anything else is a new schema version, and the old one gets an upcaster here (`dict → dict`) that brings
+it one version up. `tests/golden/` holds a payload of every type and version, decoded for ever.
+"""
+
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from enum import StrEnum
+from types import UnionType
+from typing import Any, Final
+
+from events.organizations import OrganizationCreated
+from events.tokens import (
+    TokenCreated,
+    TokenOverlapEnded,
+    TokenRevoked,
+    TokenRotated,
+    TokenRotationCompleted,
+    TokenUpdated,
+)
+from events.usage import TokenUsed, UsageGap
+
+Event = (
+    TokenCreated
+    | TokenUpdated
+    | TokenRotated
+    | TokenRotationCompleted
+    | TokenOverlapEnded
+    | TokenRevoked
+    | OrganizationCreated
+    | TokenUsed
+    | UsageGap
+)
+"""Every event there is."""
+
+Json = dict[str, Any]
+Upcaster = Callable[[Json], Json]
+Converter = Callable[[Any], Any]
+
+
+class EventDecodeError(Exception):
+    """A stored event is not what the registry says it is."""
+
+
+def utc_text(at: datetime) -> str:
+    """Write an instant as RFC 3339 in UTC with microseconds and `Z`: the only form the log holds."""
+    return at.astimezone(UTC).isoformat(timespec="microseconds")[:-6] + "Z"
+
+
+@dataclass(frozen=True, slots=True)
+class EventType:
+    """How one event type is written and read."""
+
+    cls: type[Event]
+    schema_version: int
+    encoders: tuple[tuple[str, Converter | None], ...]
+    decoders: Mapping[str, Converter | None]
+    upcasters: Mapping[int, Upcaster]
+    """From each older schema version to the one after it."""
+    is_usage: bool
+    subject_field: str
+
+
+def converters(annotation: object) -> tuple[Converter | None, Converter | None]:
+    """Find how a field's type is written to JSON and read from it; None where JSON has it already."""
+    if isinstance(annotation, UnionType):
+        inner = [converters(a) for a in typing.get_args(annotation) if a is not type(None)]
+        encode, decode = inner[0]
+        return optional(encode), optional(decode)
+    if annotation is datetime:
+        return utc_text, datetime.fromisoformat
+    if typing.get_origin(annotation) is tuple:
+        return list, tuple
+    if isinstance(annotation, type) and issubclass(annotation, StrEnum):
+        return str, annotation
+    if annotation in (str, int):
+        return None, None
+    raise TypeError(f"an event field cannot be a {annotation}")
+
+
+def optional(convert: Converter | None) -> Converter | None:
+    """Let None through a converter."""
+    if convert is None:
+        return None
+    return lambda value: None if value is None else convert(value)
+
+
+def register(
+    cls: type[Event], *, version: int = 1, subject: str = "token_id", usage: bool = False, **upcasters: Upcaster
+) -> EventType:
+    """Describe one event type by its class."""
+    hints = typing.get_type_hints(cls)
+    names = [field.name for field in fields(cls)]
+    return EventType(
+        cls=cls,
+        schema_version=version,
+        encoders=tuple((name, converters(hints[name])[0]) for name in names),
+        decoders={name: converters(hints[name])[1] for name in names},
+        upcasters={int(name.removeprefix("v")): upcast for name, upcast in upcasters.items()},
+        is_usage=usage,
+        subject_field=subject,
+    )
+
+
+TYPES: Final[Mapping[str, EventType]] = {
+    described.cls.__name__: described
+    for described in (
+        register(TokenCreated),
+        register(TokenUpdated),
+        register(TokenRotated),
+        register(TokenRotationCompleted),
+        register(TokenOverlapEnded),
+        register(TokenRevoked),
+        register(OrganizationCreated, subject="organization_id"),
+        register(TokenUsed, usage=True),
+        register(UsageGap, subject="organization_id", usage=True),
+    )
+}
+
+
+def describe(event: Event) -> EventType:
+    """Find the description of an event's type."""
+    return TYPES[type(event).__name__]
+
+
+def subject_of(event: Event) -> str:
+    """Name what an event is about: a token, an organization."""
+    return str(getattr(event, describe(event).subject_field))
+
+
+def encode_payload(event: Event) -> Json:
+    """Write an event's own fields as JSON values."""
+    return {
+        name: getattr(event, name) if convert is None else convert(getattr(event, name))
+        for name, convert in describe(event).encoders
+    }
+
+
+def decode_payload(name: str, schema_version: int, payload: Json) -> Event:
+    """Read an event back, brought up to today's schema. Raises EventDecodeError."""
+    known = TYPES.get(name)
+    if known is None:
+        raise EventDecodeError(f"the event type {name} is not known: this service is older than the log")
+    if schema_version != known.schema_version:
+        payload = upcast(known, schema_version, payload)
+    decoders = known.decoders
+    try:
+        values = {
+            key: value if (convert := decoders[key]) is None else convert(value) for key, value in payload.items()
+        }
+        return known.cls(**values)
+    except (KeyError, TypeError, ValueError) as error:
+        raise EventDecodeError(f"a {name} of schema version {schema_version} does not decode: {error!r}") from error
+
+
+def upcast(known: EventType, schema_version: int, payload: Json) -> Json:
+    """Bring an older payload up, one schema version at a time. Raises EventDecodeError."""
+    for version in range(schema_version, known.schema_version):
+        step = known.upcasters.get(version)
+        if step is None:
+            break
+        payload = step(payload)
+    else:
+        if schema_version < known.schema_version:
+            return payload
+    raise EventDecodeError(
+        f"{known.cls.__name__} cannot be read in schema version {schema_version}: known is {known.schema_version}"
+    )

@@ -1,0 +1,6 @@
+-- Read the whole log in order. $1 after this position, $2 rows at most. Rows: position, organization_position, recorded_at, entry.
+select position, organization_position, recorded_at, entry
+from events
+where position > $1
+order by position
+limit $2

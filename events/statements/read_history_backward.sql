@@ -1,0 +1,14 @@
+-- A page of an organization's history, newest first.
+-- $1 organization, $2 after this organization position, $3 before this one, $4 rows at most; filters, null for none:
+-- $5 types, $6 actors, $7 occurred from, $8 occurred before; $9 which partitions can match (is_usage).
+-- Rows: position, organization_position, recorded_at, entry.
+select position, organization_position, recorded_at, entry
+from events
+where organization = $1 and organization_position > $2 and organization_position < $3
+  and is_usage = any ($9::boolean[])
+  and ($5::text[] is null or type = any ($5))
+  and ($6::text[] is null or actor = any ($6))
+  and ($7::timestamptz is null or occurred_at >= $7)
+  and ($8::timestamptz is null or occurred_at < $8)
+order by organization_position desc
+limit $4

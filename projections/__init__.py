@@ -1,0 +1,1 @@
+"""Read models: what the log looks like now. Must never import `service`."""

@@ -1,0 +1,58 @@
+"""What a read model is: the functions from events to its rows. Must never do I/O or read a clock.
+
+There is one definition of each, used by the append (inline models), by catching up and by a rebuild, so that the three
+cannot disagree.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeAlias, TypeVar
+
+import asyncpg
+
+from events.entry import RecordedEvent
+from events.registry import TYPES, Event
+from events.statement import Statement
+
+State = TypeVar("State")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Projection(Generic[State]):
+    """How a read model follows from the log."""
+
+    name: str
+    """Its stable name: that of the view over whichever table is live."""
+    table: str
+    """The table that its migration made; a rebuild adds `_r1`, `_r2` …."""
+    columns: tuple[str, ...]
+    """Of the table, the key first."""
+    is_inline: bool
+    """Whether it is written within the append and so is always at the head of the log."""
+    types: frozenset[type[Event]]
+    """The events it cares for."""
+    key: Callable[[Event], str | None]
+    """Which row an event changes, None when it changes none. A key is always the event's subject."""
+    evolve: Callable[[State | None, RecordedEvent], State]
+    """Fold an event that has a key. Raises ValueError where the log contradicts itself."""
+    row: Callable[[State], tuple[object, ...]]
+    """Lay a state out as a row, in the order of `columns`."""
+    state: Callable[[asyncpg.Record], State]
+    """Read a state back from its row."""
+    find: Statement
+    """Select the rows of $1 keys."""
+    write: Statement
+    """Insert or update rows, $1 a JSON array of objects by column."""
+
+    @property
+    def ignored(self) -> frozenset[str]:
+        """Name the types it does not care for. A type nobody knows is not among them: it must stop the projection."""
+        return frozenset(TYPES) - {cls.__name__ for cls in self.types}
+
+    def row_json(self, state: State) -> dict[str, object]:
+        """Lay a state out as an object by column, for `write` or as a companion row of an append."""
+        return dict(zip(self.columns, self.row(state), strict=True))
+
+
+AnyProjection: TypeAlias = Projection[Any]
+"""A projection whose states are its own business: those of different projections never meet."""

@@ -1,0 +1,4 @@
+-- Find organizations. $1 ids. Rows: id, name, created_at.
+select id, name, created_at
+from organizations
+where id = any ($1::text[])

@@ -1,0 +1,57 @@
+"""What every resolver gets to see: the caller, the services, and the loaders of this request. Must never outlive it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from strawberry.dataloader import DataLoader
+from strawberry.types import Info
+
+from events.envelope import Actor
+from events.log import Installation
+from projections.tokens import TokenView
+from service.authorization import Caller
+from service.cursors import Cursors
+from service.queries import Queries
+from service.token_commands import TokenCommands
+from service.usage import UsageRecorder
+from service.verify import Verifier
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """What the resolvers call."""
+
+    queries: Queries
+    commands: TokenCommands
+    verifier: Verifier
+    usage: UsageRecorder
+    installation: Installation
+
+
+@dataclass(slots=True, kw_only=True)
+class Context:
+    """One request."""
+
+    caller: Caller
+    services: Services
+    cursors: Cursors = field(init=False)
+    tokens: DataLoader[str, TokenView | None] = field(init=False)
+    actor_names: DataLoader[Actor, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Make the loaders, which read each thing once a request and many at a time."""
+        organization = self.caller.principal.organization
+        self.cursors = Cursors(installation=self.services.installation, organization=organization)
+        self.tokens = DataLoader(load_fn=self._load_tokens)
+        self.actor_names = DataLoader(load_fn=self._load_names)
+
+    async def _load_tokens(self, ids: list[str]) -> Sequence[TokenView | None]:
+        found = await self.services.queries.tokens_by_id(self.caller.principal, ids)
+        return [found.get(token_id) for token_id in ids]
+
+    async def _load_names(self, actors: list[Actor]) -> Sequence[str]:
+        names = await self.services.queries.actor_names(self.caller.principal, actors)
+        return [names.get(actor.id, actor.id) for actor in actors]
+
+
+ApiInfo = Info[Context, None]

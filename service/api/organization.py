@@ -1,0 +1,72 @@
+"""The organization and the viewer in the API. Must never show one organization to another's principal."""
+
+from datetime import datetime
+from typing import Annotated
+
+import strawberry
+
+from events.envelope import ActorKind
+from events.organizations import OrganizationState
+from service.api.context import ApiInfo, Context
+from service.api.errors import ApiError
+from service.api.nodes import Node
+from service.api.tokens import Token, token_of
+
+
+@strawberry.type(description="The tenant: everything belongs to exactly one.")
+class Organization(Node):
+    """The tenant."""
+
+    name: str = strawberry.field(description="What it is called.")
+    created_at: datetime = strawberry.field(description="When it came to be.")
+
+    @strawberry.field(description="The token that signs its webhooks, when it has one.")
+    def webhook_signer(self) -> Token | None:
+        """No kind of token that could sign is issued yet."""
+        return None
+
+
+Principal = Annotated[Token, strawberry.union("Principal", description="Who is acting.")]
+
+
+@strawberry.type(description="Who is asking, and what they may do.")
+class Viewer:
+    """Who is asking."""
+
+    scopes: list[str] = strawberry.field(description="The scopes held.")
+    reauthenticated_until: datetime | None = strawberry.field(
+        description="Until when a password entered lately counts; null for a token."
+    )
+    must_change_password: bool = strawberry.field(description="Whether a new password must be set first.")
+
+    @strawberry.field(description="The token that the request was made with.")
+    async def principal(self, info: ApiInfo) -> Principal:
+        """Load the principal itself, which it may always see."""
+        actor = info.context.caller.principal.actor
+        token = token_of(await info.context.tokens.load(actor.id)) if actor.kind is ActorKind.TOKEN else None
+        if token is None:
+            raise ApiError("UNAUTHENTICATED", "the token that the request was made with is gone")
+        return token
+
+    @strawberry.field(description="The organization that the principal belongs to.")
+    async def organization(self, info: ApiInfo) -> Organization:
+        """Load the organization, which its own principals may always see."""
+        return await own_organization(info.context)
+
+
+def viewer_of(context: Context) -> Viewer:
+    """Show who is asking."""
+    return Viewer(scopes=list(context.caller.principal.scopes), reauthenticated_until=None, must_change_password=False)
+
+
+async def own_organization(context: Context) -> Organization:
+    """Show the caller's organization."""
+    state = await context.services.queries.organization(context.caller.principal)
+    if state is None:
+        raise LookupError("the organization of a principal has no row")
+    return shown_organization(state)
+
+
+def shown_organization(state: OrganizationState) -> Organization:
+    """Show an organization."""
+    return Organization(id=strawberry.ID(state.id), name=state.name, created_at=state.created_at)

@@ -1,0 +1,193 @@
+"""The schema: the root fields, each of which reads arguments, calls a query or a command, and maps the answer.
+
+Must never decide who may do what: that is beneath the resolvers, so that every entrance goes through it.
+"""
+
+from typing import Annotated
+
+import strawberry
+from strawberry.schema.config import StrawberryConfig
+
+from events.identifiers import prefix_of
+from projections.tokens import TokenFilter, TokenOrderField
+from service.api import token_mutations as mutations
+from service.api.context import ApiInfo
+from service.api.errors import ApiError
+from service.api.events import (
+    EVENT_TYPES,
+    EventConnection,
+    EventFilterInput,
+    EventOrder,
+    events_page,
+    shown_event,
+)
+from service.api.nodes import Node
+from service.api.organization import Organization, Viewer, own_organization, viewer_of
+from service.api.pages import page_of
+from service.api.scalars import SCALARS
+from service.api.tokens import (
+    OrderDirection,
+    Token,
+    TokenConnection,
+    TokenFilterInput,
+    TokenOrder,
+    token_of,
+    tokens_page,
+)
+from service.api.verification import Environment, TokenVerification, verify_token, wanted_of
+
+NEWEST = TokenOrder(field=TokenOrderField.CREATED_AT, direction=OrderDirection.DESC)
+
+First = Annotated[int | None, strawberry.argument(description="How many to read forward: 1 to 100, 50 by default.")]
+After = Annotated[str | None, strawberry.argument(description="Read what comes after this cursor.")]
+Last = Annotated[int | None, strawberry.argument(description="How many to read backward: 1 to 100.")]
+Before = Annotated[str | None, strawberry.argument(description="Read what comes before this cursor.")]
+
+
+@strawberry.type(description="What can be read. Everything is of the caller's own organization.")
+class Query:
+    """What can be read."""
+
+    @strawberry.field(description="Who is asking, and what they may do.")
+    def viewer(self, info: ApiInfo) -> Viewer:
+        """Show who is asking."""
+        return viewer_of(info.context)
+
+    @strawberry.field(description="The caller's organization. Needs the scope organization:read.")
+    async def organization(self, info: ApiInfo) -> Organization:
+        """Show the caller's organization."""
+        info.context.caller.principal.require("organization:read")
+        return await own_organization(info.context)
+
+    @strawberry.field(description="Anything by its id; null for what does not exist or may not be seen.")
+    async def node(self, info: ApiInfo, id: strawberry.ID) -> Node | None:  # noqa: A002 -- its name in the API
+        """Find a node by the prefix of its id."""
+        context = info.context
+        match prefix_of(id):
+            case "tok":
+                return token_of(await context.tokens.load(id))
+            case "evt":
+                recorded = await context.services.queries.event(context.caller.principal, id)
+                return None if recorded is None else shown_event(recorded)
+            case "org" if id == context.caller.principal.organization:
+                return await own_organization(context)
+        return None
+
+    @strawberry.field(description="A token; null when there is no such. Needs the scope tokens:read.")
+    async def token(self, info: ApiInfo, id: strawberry.ID) -> Token | None:  # noqa: A002 -- its name in the API
+        """Find a token."""
+        return token_of(await info.context.tokens.load(id))
+
+    @strawberry.field(
+        description="The organization's tokens. Needs the scope tokens:read. "
+        "minPosition waits (up to 5 s) until the view holds that position."
+    )
+    async def tokens(  # noqa: PLR0913 -- the arguments of a connection
+        self,
+        info: ApiInfo,
+        *,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+        filter: Annotated[TokenFilterInput | None, strawberry.argument(description="Which tokens.")] = None,  # noqa: A002
+        order_by: Annotated[TokenOrder, strawberry.argument(description="In which order.")] = NEWEST,
+        min_position: Annotated[str | None, strawberry.argument(description="Wait for this position.")] = None,
+    ) -> TokenConnection | None:
+        """Read a page of tokens."""
+        page = page_of(first, after, last, before)
+        if min_position is not None:
+            await info.context.services.queries.wait_for(info.context.caller.principal, position_of(min_position))
+        filtered = TokenFilter() if filter is None else filter.to_filter()
+        return await tokens_page(info.context, page, order_by, filtered)
+
+    @strawberry.field(
+        description="The audit log. Newest first unless asked otherwise; OLDEST_FIRST pages forward through all of "
+        "history. Needs the scope events:read."
+    )
+    async def events(  # noqa: PLR0913 -- the arguments of a connection
+        self,
+        info: ApiInfo,
+        *,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+        filter: Annotated[EventFilterInput | None, strawberry.argument(description="Which events.")] = None,  # noqa: A002
+        order: Annotated[EventOrder, strawberry.argument(description="Which way.")] = EventOrder.NEWEST_FIRST,
+    ) -> EventConnection | None:
+        """Read a page of the history."""
+        return await events_page(info.context, page_of(first, after, last, before), order, filter)
+
+    @strawberry.field(
+        description="Is this key good, whose is it, and may it do this? For services that received it. Needs the scope "
+        "tokens:verify. Records the use unless dryRun. Keys of other organizations are UNKNOWN unless anyOrganization; "
+        "a scope speaks only about the token's own organization, so a service of several organizations must look at "
+        "organizationId."
+    )
+    async def verify_token(  # noqa: PLR0913 -- the arguments of the contract
+        self,
+        info: ApiInfo,
+        *,
+        secret: Annotated[str, strawberry.argument(description="The key as it was received; send it as a variable.")],
+        required_scopes: Annotated[list[str], strawberry.argument(description="All of these are needed.")] = [],  # noqa: B006
+        required_environment: Annotated[
+            Environment | None, strawberry.argument(description="The environment it must be of.")
+        ] = None,
+        any_organization: Annotated[bool, strawberry.argument(description="Accept any organization's key.")] = False,
+        dry_run: Annotated[bool, strawberry.argument(description="Do not count this as a use.")] = False,
+    ) -> TokenVerification:
+        """Verify a key."""
+        wanted = wanted_of(info.context, required_scopes, required_environment, any_organization=any_organization)
+        return await verify_token(info.context, secret, wanted, record=not dry_run)
+
+
+@strawberry.type(description="What can be done. Each mutation is recorded in the log, or refused with userErrors.")
+class Mutation:
+    """What can be done."""
+
+    @strawberry.mutation(description="Issue a token. Needs tokens:write and every scope the token gets.")
+    async def create_token(self, info: ApiInfo, input: mutations.CreateTokenInput) -> mutations.CreateTokenPayload:  # noqa: A002
+        """Issue a token."""
+        return await mutations.create_token(info.context, input)
+
+    @strawberry.mutation(description="Change a token's name, scopes or expiry. Needs tokens:write.")
+    async def update_token(self, info: ApiInfo, input: mutations.UpdateTokenInput) -> mutations.UpdateTokenPayload:  # noqa: A002
+        """Change a token."""
+        return await mutations.update_token(info.context, input)
+
+    @strawberry.mutation(description="Give a token a new secret. Needs tokens:write and every scope of the token.")
+    async def rotate_token(self, info: ApiInfo, input: mutations.RotateTokenInput) -> mutations.RotateTokenPayload:  # noqa: A002
+        """Rotate a token."""
+        return await mutations.rotate_token(info.context, input)
+
+    @strawberry.mutation(description="Stop the old secret of a rotated token now. Needs tokens:write.")
+    async def end_rotation_overlap(
+        self,
+        info: ApiInfo,
+        input: mutations.EndRotationOverlapInput,  # noqa: A002
+    ) -> mutations.EndRotationOverlapPayload:
+        """End an overlap."""
+        return await mutations.end_rotation_overlap(info.context, input)
+
+    @strawberry.mutation(description="Stop a token for ever. Revoking twice succeeds. Needs tokens:write.")
+    async def revoke_token(self, info: ApiInfo, input: mutations.RevokeTokenInput) -> mutations.RevokeTokenPayload:  # noqa: A002
+        """Revoke a token."""
+        return await mutations.revoke_token(info.context, input)
+
+
+def position_of(text: str) -> int:
+    """Read a position argument. Raises ApiError BAD_USER_INPUT."""
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(2**63 - 1)) and 1 <= int(text) < 2**63):
+        raise ApiError("BAD_USER_INPUT", "minPosition is a position: a whole number from 1 in decimal")
+    return int(text)
+
+
+def make_schema() -> strawberry.Schema:
+    """Build the schema."""
+    return strawberry.Schema(
+        query=Query,
+        mutation=Mutation,
+        types=EVENT_TYPES,
+        config=StrawberryConfig(scalar_map=SCALARS, disable_field_suggestions=True),
+    )

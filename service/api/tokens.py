@@ -1,0 +1,233 @@
+"""Tokens in the API: the type, its connection, and what they are asked with. Must never hold a secret."""
+
+from datetime import datetime
+from enum import StrEnum
+
+import strawberry
+
+from events.tokens import TokenKind
+from projections.tokens import (
+    TokenFilter,
+    TokenOrderField,
+    TokenPageQuery,
+    TokenStatus,
+    TokenView,
+    sort_value,
+    status_of,
+)
+from service.api.context import ApiInfo, Context
+from service.api.events import EventConnection, EventFilterInput, EventOrder, events_page
+from service.api.nodes import Actor, Node
+from service.api.pages import Page, PageInfo, page_of
+
+strawberry.enum(
+    TokenStatus,
+    description="Whether a token works. REVOKING: committed, not yet known to every process.",
+)
+strawberry.enum(TokenOrderField, description="What tokens can be ordered by. Equal ones go by id.")
+
+
+@strawberry.type(
+    description="While two secrets work. newSecretUsedAt not null: the new one is in use and the overlap can be ended."
+)
+class RotationOverlap:
+    """While two secrets work."""
+
+    previous_hint: str = strawberry.field(description="The hint of the old secret.")
+    previous_last_used_at: datetime | None = strawberry.field(description="When the old secret was used last.")
+    ends_at: datetime = strawberry.field(description="When the old secret stops working.")
+    new_secret_used_at: datetime | None = strawberry.field(description="When the new secret was first used.")
+
+
+@strawberry.type(description="A credential that was issued. Its secret is not here: it was shown once.")
+class Token(Node):
+    """A credential."""
+
+    view: strawberry.Private[TokenView]
+    kind: TokenKind = strawberry.field(description="What the token is for.")
+    name: str = strawberry.field(description="What people call it.")
+    hint: str = strawberry.field(description="The first and last four characters of its secret, safe to show.")
+    scopes: list[str] = strawberry.field(description="What it may do: resource:action, * for every action.")
+    signs_webhooks: bool = strawberry.field(description="Whether it signs the organization's webhooks.")
+    created_at: datetime = strawberry.field(description="When it was issued.")
+    expires_at: datetime | None = strawberry.field(description="When it stops working by itself; null: never.")
+    last_used_at: datetime | None = strawberry.field(description="When it was last used, at most a usage window ago.")
+    use_count: str = strawberry.field(description="How often it was used: a 64-bit number in decimal.")
+    rotated_at: datetime | None = strawberry.field(description="When it last got a new secret.")
+    revoked_at: datetime | None = strawberry.field(description="When it was revoked.")
+    revoked_reason: str | None = strawberry.field(description="Why it was revoked, in its revoker's words.")
+
+    @strawberry.field(description="Whether it works now.")
+    def status(self, info: ApiInfo) -> TokenStatus:
+        """Compute the status, which depends on the clock."""
+        return status_of(self.view.state, info.context.services.commands.clock())
+
+    @strawberry.field(description="Who issued it.")
+    def created_by(self) -> Actor:
+        """Give the actor who issued it."""
+        return Actor(actor=self.view.state.created_by)
+
+    @strawberry.field(description="The overlap of two secrets after a rotation, while there is one.")
+    def overlap(self, info: ApiInfo) -> RotationOverlap | None:
+        """Compute the overlap, which depends on the clock."""
+        state = self.view.state
+        if state.overlap_ends_at is None or not state.has_overlap(info.context.services.commands.clock()):
+            return None
+        return RotationOverlap(
+            previous_hint=state.previous_hint or "",
+            previous_last_used_at=self.view.previous_last_used_at,
+            ends_at=state.overlap_ends_at,
+            new_secret_used_at=state.new_secret_used_at,
+        )
+
+    @strawberry.field(description="Its history. Needs the scope events:read.")
+    async def events(  # noqa: PLR0913 -- the arguments of a connection
+        self,
+        info: ApiInfo,
+        *,
+        first: int | None = None,
+        after: str | None = None,
+        last: int | None = None,
+        before: str | None = None,
+        filter: EventFilterInput | None = None,  # noqa: A002 -- its name in the API
+        order: EventOrder = EventOrder.NEWEST_FIRST,
+    ) -> EventConnection | None:
+        """Read a page of the token's history."""
+        page = page_of(first, after, last, before)
+        return await events_page(info.context, page, order, filter, subject=str(self.id))
+
+
+def token_of(view: TokenView | None) -> Token | None:
+    """Show a token, if there is one."""
+    return None if view is None else shown_token(view)
+
+
+def shown_token(view: TokenView) -> Token:
+    """Show a token."""
+    state = view.state
+    return Token(
+        id=strawberry.ID(state.id),
+        view=view,
+        kind=state.kind,
+        name=state.name,
+        hint=state.hint,
+        scopes=list(state.scopes),
+        signs_webhooks=False,
+        created_at=state.created_at,
+        expires_at=state.expires_at,
+        last_used_at=view.last_used_at,
+        use_count=str(view.use_count),
+        rotated_at=state.rotated_at,
+        revoked_at=state.revoked_at,
+        revoked_reason=state.revoked_reason,
+    )
+
+
+@strawberry.type(description="A token's place in a connection.")
+class TokenEdge:
+    """A token's place."""
+
+    cursor: str = strawberry.field(description="Marks the place, for `after` and `before` in the same order.")
+    node: Token = strawberry.field(description="The token.")
+
+
+@strawberry.type(description="A page of the organization's tokens.")
+class TokenConnection:
+    """A page of tokens."""
+
+    filtered: strawberry.Private[TokenFilter]
+    edges: list[TokenEdge] = strawberry.field(description="The tokens of the page with their cursors.")
+    page_info: PageInfo = strawberry.field(description="Where the page lies.")
+
+    @strawberry.field(description="The tokens of the page.")
+    def nodes(self) -> list[Token]:
+        """Give the tokens without their cursors."""
+        return [edge.node for edge in self.edges]
+
+    @strawberry.field(description="How many tokens the filter lets through in all; counted only when selected.")
+    async def total_count(self, info: ApiInfo) -> int:
+        """Count the tokens."""
+        context = info.context
+        return await context.services.queries.tokens_count(context.caller.principal, self.filtered)
+
+
+@strawberry.input(
+    name="TokenFilter",
+    description="Which tokens to show; all that are given must hold. From is included, before is not.",
+)
+class TokenFilterInput:
+    """Which tokens to show."""
+
+    kinds: list[TokenKind] | None = strawberry.field(default=None, description="Of any of these kinds.")
+    statuses: list[TokenStatus] | None = strawberry.field(default=None, description="In any of these states.")
+    search: str | None = strawberry.field(default=None, description="With this in its name or hint, in any case.")
+    application_id: strawberry.ID | None = strawberry.field(default=None, description="Of this application.")
+    has_scopes: list[str] | None = strawberry.field(default=None, description="With each of these scopes.")
+    created_from: datetime | None = strawberry.field(default=None, description="Issued then or later.")
+    created_before: datetime | None = strawberry.field(default=None, description="Issued earlier.")
+    expires_from: datetime | None = strawberry.field(default=None, description="Expiring then or later.")
+    expires_before: datetime | None = strawberry.field(default=None, description="Expiring earlier.")
+    last_used_from: datetime | None = strawberry.field(default=None, description="Last used then or later.")
+    last_used_before: datetime | None = strawberry.field(default=None, description="Last used earlier.")
+    never_used: bool | None = strawberry.field(default=None, description="Never used (true) or used (false).")
+
+    def to_filter(self) -> TokenFilter:
+        """Read the input as the read model's filter."""
+        return TokenFilter(
+            kinds=None if self.kinds is None else tuple(self.kinds),
+            statuses=None if self.statuses is None else tuple(self.statuses),
+            search=self.search,
+            application_id=None if self.application_id is None else str(self.application_id),
+            has_scopes=None if self.has_scopes is None else tuple(self.has_scopes),
+            created_from=self.created_from,
+            created_before=self.created_before,
+            expires_from=self.expires_from,
+            expires_before=self.expires_before,
+            last_used_from=self.last_used_from,
+            last_used_before=self.last_used_before,
+            never_used=self.never_used,
+        )
+
+
+@strawberry.enum(description="Which way an order goes.")
+class OrderDirection(StrEnum):
+    """Which way an order goes."""
+
+    ASC = "ASC"
+    DESC = "DESC"
+
+
+@strawberry.input(description="What tokens are ordered by, and which way.")
+class TokenOrder:
+    """What tokens are ordered by."""
+
+    field: TokenOrderField = strawberry.field(description="By what.")
+    direction: OrderDirection = strawberry.field(description="Which way.")
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Name the order, for the cursors that are good in it."""
+        return (self.field.value, self.direction.value)
+
+
+async def tokens_page(context: Context, page: Page, order: TokenOrder, filtered: TokenFilter) -> TokenConnection:
+    """Read a page of the organization's tokens."""
+    cursors = context.cursors
+    query = TokenPageQuery(
+        organization=context.caller.principal.organization,
+        filter=filtered,
+        field=order.field,
+        descending=(order.direction is OrderDirection.DESC) != page.backward,
+        after=None if page.cursor is None else cursors.token_place(order.key, page.cursor),
+        limit=page.size + 1,
+    )
+    views = await context.services.queries.tokens_page(context.caller.principal, query)
+    shown = views[: page.size]
+    if page.backward:
+        shown.reverse()
+    marks = [cursors.of_token(order.key, sort_value(view, order.field), view.state.id) for view in shown]
+    return TokenConnection(
+        filtered=filtered,
+        edges=[TokenEdge(cursor=mark, node=shown_token(view)) for mark, view in zip(marks, shown, strict=True)],
+        page_info=page.info(marks, more=len(views) > page.size),
+    )

@@ -1,0 +1,63 @@
+-- The vault: verifiers of secrets and sealed replays, written in the transaction of the event they belong to, never in
+-- the event; and the markers by which a crash that loses uses is noticed.
+
+create table vault_secrets (
+    token_id text collate "C" not null,
+    generation integer not null,
+    organization text collate "C" not null,
+    digest_prefix bytea not null unique check (length(digest_prefix) = 16),
+    pepper_id text collate "C" not null,
+    verifier text not null check (verifier like '$argon2id$%'),
+    primary key (token_id, generation)
+);
+comment on table vault_secrets is 'One secret a row: where a presented key is found (the first 16 bytes of its keyed digest) and what it is verified with';
+
+create table replays (
+    event_id text collate "C" primary key,
+    organization text collate "C" not null,
+    token_id text collate "C" not null,
+    fingerprint bytea not null,
+    created_at timestamptz not null default clock_timestamp(),
+    key_id text collate "C",
+    nonce bytea,
+    ciphertext bytea,
+    check ((key_id is null) = (ciphertext is null) and (nonce is null) = (ciphertext is null))
+);
+comment on table replays is 'What an idempotency key led to. Its event id is derived from the key by HMAC, so the key itself is nowhere; the sealed secret goes when the token is rotated or revoked, or after 24 hours';
+create index replays_token on replays (token_id) where ciphertext is not null;
+create index replays_age on replays (created_at) where ciphertext is not null;
+
+-- The companion of an append: forgets the sealed replays of a token, adds its new secret, keeps the replay of this one.
+create function write_vault(rows jsonb) returns void
+language plpgsql set search_path from current as $$
+begin
+    update replays r set key_id = null, nonce = null, ciphertext = null
+    from jsonb_array_elements(rows) v
+    where (v ->> 'forget')::boolean and r.token_id = v ->> 'token_id' and r.ciphertext is not null;
+
+    insert into vault_secrets (token_id, generation, organization, digest_prefix, pepper_id, verifier)
+    select s.token_id, s.generation, s.organization, s.digest_prefix, s.pepper_id, s.verifier
+    from jsonb_array_elements(rows) v cross join jsonb_populate_record(null::vault_secrets, v -> 'secret') s
+    where jsonb_typeof(v -> 'secret') = 'object';
+
+    insert into replays (event_id, organization, token_id, fingerprint, key_id, nonce, ciphertext)
+    select p.event_id, p.organization, p.token_id, p.fingerprint, p.key_id, p.nonce, p.ciphertext
+    from jsonb_array_elements(rows) v cross join jsonb_populate_record(null::replays, v -> 'replay') p
+    where jsonb_typeof(v -> 'replay') = 'object';
+end
+$$;
+revoke execute on function write_vault from public;
+insert into append_hooks (kind, name, function) values ('companion', 'vault', 'write_vault(jsonb)');
+
+create table usage_buffers (
+    process text collate "C" not null,
+    organization text collate "C" not null,
+    buffered_from timestamptz not null,
+    seen_at timestamptz not null,
+    primary key (process, organization)
+);
+comment on table usage_buffers is 'For which organizations a process holds uses that are not in the log yet; one not seen for long has lost them';
+
+grant select on vault_secrets to entri_service;
+grant select, update (key_id, nonce, ciphertext) on replays to entri_service;
+grant select, insert, update, delete on usage_buffers to entri_service;

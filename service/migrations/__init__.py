@@ -1,0 +1,1 @@
+"""The migrations of the operational tables: never rebuilt."""

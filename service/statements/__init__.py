@@ -1,0 +1,1 @@
+"""The statements of the operational tables, one a file."""

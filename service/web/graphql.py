@@ -1,0 +1,229 @@
+"""GraphQL over HTTP: methods, media types, status codes and bodies as the specification's draft asks.
+
+https://graphql.github.io/graphql-over-http/draft/ . The body is GraphQL-shaped whatever happens. Authentication comes
+before the body is read. It must never answer without a request id, let an answer be cached, or execute anything itself.
+"""
+
+import asyncio
+import re
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
+
+import orjson
+import structlog
+from aiohttp import web
+
+from service.api.execution import Execution, Executor, GraphQLRequest
+from service.web.credentials import CredentialError
+from service.web.graphiql import explorer_page
+
+Principal = TypeVar("Principal")
+Authenticate = Callable[[web.Request], Awaitable[Principal]]
+MakeContext = Callable[[web.Request, Principal, str], object]
+
+JSON: Final = "application/json"
+GRAPHQL_JSON: Final = "application/graphql-response+json"
+
+_LOG: Final = structlog.get_logger("service.web")
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_CODES: Final = {
+    401: "UNAUTHENTICATED",
+    403: "FORBIDDEN",
+    429: "RATE_LIMITED",
+    500: "INTERNAL",
+    503: "UNAVAILABLE",
+}
+_RETRY_AFTER_S: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class GraphQLEndpoint(Generic[Principal]):
+    """What `/graphql` needs: who may come in, what resolvers get to see, and what runs the documents."""
+
+    executor: Executor
+    authenticate: Authenticate[Principal]
+    make_context: MakeContext[Principal]
+    explorer: bool = False
+    body_limit_bytes: int = 262_144
+    body_timeout_s: float = 20.0
+    new_request_id: Callable[[], str] = lambda: secrets.token_hex(16)
+
+
+class _RefusedError(Exception):
+    """The request ends here: a status, a message that quotes nothing, headers."""
+
+    def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.headers = dict(headers or {})
+
+
+def routes(endpoint: GraphQLEndpoint[Principal]) -> list[web.RouteDef]:
+    """Return the one route, for every method: those not allowed get a GraphQL-shaped body too."""
+
+    async def graphql(request: web.Request) -> web.Response:
+        return await _answer(endpoint, request)
+
+    return [web.route("*", "/graphql", graphql)]
+
+
+def request_id_of(request: web.Request, new_request_id: Callable[[], str]) -> str:
+    """Return the id that the request brings if it is one plain word, a new one otherwise."""
+    given = request.headers.getall("X-Request-Id", [])
+    return given[0] if len(given) == 1 and _REQUEST_ID.fullmatch(given[0]) else new_request_id()
+
+
+async def _answer(endpoint: GraphQLEndpoint[Principal], request: web.Request) -> web.Response:
+    request_id = request_id_of(request, endpoint.new_request_id)
+    media_type = _negotiated(request.headers.getall("Accept", []))
+    try:
+        response = await _admitted(endpoint, request, request_id, media_type)
+    except _RefusedError as refused:
+        response = _failure(refused.status, refused.message, media_type)
+        response.headers.update(refused.headers)
+    except CredentialError as error:
+        response = _failure(error.status, error.message, media_type)
+        if error.status == web.HTTPUnauthorized.status_code:
+            response.headers["WWW-Authenticate"] = "Bearer"
+        if error.retry_after is not None:
+            response.headers["Retry-After"] = str(error.retry_after)
+    except Exception as error:  # noqa: BLE001 - whatever broke, the body stays GraphQL-shaped and tells nothing
+        _LOG.error("internal_error", request_id=request_id, exc_info=error)
+        response = _failure(500, "Internal error", media_type, {"requestId": request_id})
+    if response.status == web.HTTPServiceUnavailable.status_code:
+        response.headers.setdefault("Retry-After", str(_RETRY_AFTER_S))
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Request-Id"] = request_id
+    return response
+
+
+async def _admitted(
+    endpoint: GraphQLEndpoint[Principal], request: web.Request, request_id: str, media_type: str
+) -> web.Response:
+    if request.method not in {"GET", "POST"}:
+        raise _RefusedError(405, "Use POST, or GET for queries.", {"Allow": "GET, POST"})
+    if endpoint.explorer and _wants_page(request):
+        return explorer_page()
+    principal = await endpoint.authenticate(request)
+    if request.method == "GET":
+        parsed = _from_url(request)
+    else:
+        parsed = parameters(_json(await _body(endpoint, request), "The body"))
+    execution = await endpoint.executor.execute(
+        parsed,
+        context=endpoint.make_context(request, principal, request_id),
+        request_id=request_id,
+        allow_mutation=request.method == "POST",
+    )
+    return _executed(execution, media_type)
+
+
+def parameters(given: object) -> GraphQLRequest:
+    """Check the parameters of one request, or refuse it with 400."""
+    if isinstance(given, list):
+        raise _RefusedError(400, "Batches are not supported: send one operation per request.")
+    if not isinstance(given, dict):
+        raise _RefusedError(400, "The body must be a JSON object.")
+    query, variables, name = given.get("query"), given.get("variables"), given.get("operationName")
+    if not isinstance(query, str):
+        raise _RefusedError(400, "The parameter 'query' must be a string.")
+    if not isinstance(variables, dict | None):
+        raise _RefusedError(400, "The parameter 'variables' must be an object or null.")
+    if not isinstance(name, str | None):
+        raise _RefusedError(400, "The parameter 'operationName' must be a string or null.")
+    if not isinstance(given.get("extensions"), dict | None):
+        raise _RefusedError(400, "The parameter 'extensions' must be an object or null.")
+    return GraphQLRequest(query=query, variables=variables or {}, operation_name=name or None)
+
+
+def _from_url(request: web.Request) -> GraphQLRequest:
+    given: dict[str, object] = {}
+    for name in ("query", "variables", "operationName", "extensions"):
+        values = request.query.getall(name, [])
+        if len(values) > 1:
+            raise _RefusedError(400, f"The parameter '{name}' is given more than once.")
+        if values and name in {"variables", "extensions"}:
+            given[name] = _json(values[0].encode("utf-8", "surrogatepass"), f"The parameter '{name}'")
+        elif values:
+            given[name] = values[0]
+    return parameters(given)
+
+
+async def _body(endpoint: GraphQLEndpoint[Principal], request: web.Request) -> bytes:
+    if request.content_type != JSON:
+        raise _RefusedError(415, "The Content-Type must be application/json.")
+    if (request.charset or "utf-8").lower() not in {"utf-8", "utf8"}:
+        raise _RefusedError(415, "The charset must be utf-8.")
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise _RefusedError(415, "The body must not be compressed.")
+    too_large = _RefusedError(413, f"The body is larger than {endpoint.body_limit_bytes} bytes.")
+    if (request.content_length or 0) > endpoint.body_limit_bytes:
+        raise too_large
+    body = bytearray()
+    try:
+        async with asyncio.timeout(endpoint.body_timeout_s):
+            async for chunk in request.content.iter_any():
+                body += chunk
+                if len(body) > endpoint.body_limit_bytes:
+                    raise too_large
+    except TimeoutError:
+        raise _RefusedError(408, "The body did not arrive in time.") from None
+    except (web.RequestPayloadError, ConnectionError):
+        raise _RefusedError(400, "The body could not be read to its end.") from None
+    return bytes(body)
+
+
+def _json(text: bytes, what: str) -> object:
+    try:
+        parsed: object = orjson.loads(text)
+    except orjson.JSONDecodeError:  # not chained: it carries the whole text
+        raise _RefusedError(400, f"{what} must be valid JSON in UTF-8.") from None
+    return parsed
+
+
+def _executed(execution: Execution, media_type: str) -> web.Response:
+    response = web.Response(status=_status(execution, media_type), body=orjson.dumps(execution.payload()))
+    response.headers["Content-Type"] = f"{media_type}; charset=utf-8"
+    if execution.needs_post:
+        response.headers["Allow"] = "POST"
+    return response
+
+
+def _status(execution: Execution, media_type: str) -> int:
+    codes = {error["extensions"]["code"] for error in execution.errors}
+    if execution.needs_post:
+        return 405
+    if execution.data is None and "UNAVAILABLE" in codes:
+        return 503
+    if execution.executed:
+        return 200
+    if "INTERNAL" in codes:
+        return 500
+    # The older media type: a well-formed request gets 200 even if its document is refused.
+    return 200 if media_type == JSON else 400
+
+
+def _failure(status: int, message: str, media_type: str, extra: Mapping[str, str] | None = None) -> web.Response:
+    extensions = {"code": _CODES.get(status, "BAD_USER_INPUT"), **(extra or {})}
+    body = orjson.dumps({"errors": [{"message": message, "extensions": extensions}]})
+    return web.Response(status=status, body=body, headers={"Content-Type": f"{media_type}; charset=utf-8"})
+
+
+def _wants_page(request: web.Request) -> bool:
+    accepted = ",".join(request.headers.getall("Accept", [])).lower()
+    return request.method == "GET" and "text/html" in accepted and "query" not in request.query
+
+
+def _negotiated(accept: list[str]) -> str:
+    """Return the newer media type if it is named and not liked less than the older one, which is the default."""
+    liked: dict[str, float] = {}
+    for entry in ",".join(accept).lower().split(","):
+        media_type, *given = (part.strip() for part in entry.split(";"))
+        quality = next((part[2:] for part in given if part.startswith("q=")), "1")
+        liked[media_type] = float(quality) if re.fullmatch(r"[01](\.\d{0,3})?", quality) else 0.0
+    older = liked.get(JSON, liked.get("application/*", liked.get("*/*", 0.0)))
+    newer = liked.get(GRAPHQL_JSON, 0.0)
+    return GRAPHQL_JSON if newer and newer >= older else JSON
