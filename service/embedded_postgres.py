@@ -276,4 +276,8 @@ def _create_cluster(link: Path, account: Account, programs: Path) -> None:
         place.rename(link)
     else:
         link.symlink_to(place)
-    os.sync()  # the name must survive a power cut as well as the data does
+    directory = os.open(link.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)  # the name must survive a power cut as well as the data does
+    finally:
+        os.close(directory)

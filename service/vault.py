@@ -21,7 +21,6 @@ from service.secret_text import SecretText
 
 FIND_REPLAY: Final = load("service.statements", "find_replay")
 FORGET_OLD_REPLAYS: Final = load("service.statements", "forget_old_replays")
-VAULT_KEY_IDS: Final = load("service.statements", "vault_key_ids")
 DIGEST_PREFIX_BYTES: Final = 16
 REPLAY_COLUMN: Final = "replays.ciphertext"
 
@@ -142,14 +141,6 @@ async def find_replay(pool: Pool, keys: Keys, key: IdempotencyKey) -> Replay | N
 async def forget_old_replays(pool: Pool) -> None:
     """Delete the sealed secrets of replays that are older than 24 hours."""
     await pool.execute(FORGET_OLD_REPLAYS.text)
-
-
-async def needed_key_ids(pool: Pool) -> dict[str, set[str]]:
-    """Name the peppers (`pepper`) and key-encryption keys (`kek`) that rows of the vault need."""
-    needed: dict[str, set[str]] = {"pepper": set(), "kek": set()}
-    for row in await pool.fetch(VAULT_KEY_IDS.text):
-        needed[row["what"]].add(row["key_id"])
-    return needed
 
 
 def bytea(value: bytes) -> str:

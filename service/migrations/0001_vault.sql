@@ -61,3 +61,13 @@ comment on table usage_buffers is 'For which organizations a process holds uses 
 grant select on vault_secrets to entri_service;
 grant select, update (key_id, nonce, ciphertext) on replays to entri_service;
 grant select, insert, update, delete on usage_buffers to entri_service;
+
+create table vault_keys (
+    kind text not null check (kind in ('pepper', 'kek')),
+    key_id text collate "C" not null,
+    check_value bytea not null,
+    registered_at timestamptz not null default clock_timestamp(),
+    primary key (kind, key_id)
+);
+comment on table vault_keys is 'The keys outside the database that its rows were written under: a check value tells another key under the same id';
+grant select, insert on vault_keys to entri_service;

@@ -1,4 +1,7 @@
--- Name the keys that the vault's rows need. Rows: what (pepper, kek), key_id.
-select 'pepper' as what, pepper_id as key_id from vault_secrets group by pepper_id
-union all
-select 'kek', key_id from replays where key_id is not null group by key_id
+-- Name the registered keys that rows of the vault need. Rows: kind, key_id.
+select kind, key_id
+from vault_keys k
+where case k.kind
+    when 'pepper' then exists (select from vault_secrets v where v.pepper_id = k.key_id)
+    else exists (select from replays r where r.key_id = k.key_id)
+end

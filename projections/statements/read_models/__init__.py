@@ -1,1 +1,1 @@
-"""The statements of the read model tokens."""
+"""The statements that every read model needs: its checkpoint, the events after it, its rebuild."""

@@ -1,0 +1,15 @@
+"""Every read model there is. Must never know how one works."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from projections.last_used import TOKEN_LAST_USED
+from projections.organizations import ORGANIZATIONS
+from projections.projection import AnyProjection
+from projections.token_row import TOKENS
+
+READ_MODELS: Final[Mapping[str, AnyProjection]] = {
+    projection.name: projection for projection in (TOKENS, ORGANIZATIONS, TOKEN_LAST_USED)
+}
+FOLLOWING: Final = tuple(projection for projection in READ_MODELS.values() if not projection.is_inline)
+"""Those that follow the log from a checkpoint; the others are written within each append."""

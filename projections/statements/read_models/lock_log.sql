@@ -1,0 +1,2 @@
+-- Let no append run until the transaction ends.
+select pg_advisory_xact_lock(4270001)

@@ -1,0 +1,5 @@
+"""`python -m service` is `entri`."""
+
+from service.cli import main
+
+main()

@@ -1,0 +1,288 @@
+"""The composition root: the only place where the parts are put together. Must never hold logic of its own."""
+
+import asyncio
+import contextlib
+import ipaddress
+import os
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import structlog
+from aiohttp import web
+
+from events.log import Installation, read_installation
+from events.statement import Pool
+from events.writer import LogWriter
+from projections.runner import CatchUp
+from service import vault
+from service.api.context import Context, Services
+from service.api.execution import Executor
+from service.api.limits import Limits
+from service.api.schema import make_schema
+from service.authorization import Caller, Principal, token_principal
+from service.availability import RETRY_AFTER_S, UNAVAILABLE, is_unavailable
+from service.bootstrap import bootstrap
+from service.database import open_database, prepare
+from service.hashing import HashingPool
+from service.key_files import open_key_file
+from service.metrics import Metrics, gauge, new_metrics
+from service.organization_commands import OrganizationCommands
+from service.queries import Queries
+from service.secret_text import SecretText
+from service.settings import Settings
+from service.token_commands import TokenCommands
+from service.usage import UsageRecorder, UsageSettings
+from service.verify import Credential, Verification, Verifier
+from service.web import graphql, health, verification
+from service.web.address import client_address
+from service.web.answers import answering
+from service.web.credentials import CredentialError, presented_key
+
+log = structlog.get_logger(__name__)
+
+FORGET_EVERY_S = 600
+
+
+def now() -> datetime:
+    """Read the clock."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Core:
+    """What every way of running shares: the database, the writer, and the commands on it."""
+
+    settings: Settings
+    pool: Pool
+    writer: LogWriter
+    hashing: HashingPool
+    keys: vault.Keys
+    installation: Installation
+    commands: TokenCommands
+    organizations: OrganizationCommands
+
+
+@asynccontextmanager
+async def open_core(settings: Settings) -> AsyncIterator[Core]:
+    """Open the database and the vault, migrated and checked, and start the writer."""
+    async with AsyncExitStack() as stack:
+        database = await stack.enter_async_context(open_database(settings))
+        for name in await prepare(database):
+            log.info("migrated", migration=name)
+        pool = await stack.enter_async_context(await database.pool(settings.pool_size))
+        keys = await open_keys(pool, settings)
+        hashing = HashingPool(threads=settings.hash_threads, queue_bound=settings.hash_queue)
+        stack.push_async_callback(hashing.close)
+        writer = LogWriter(database.connect, partition_size=settings.partition_size)
+        await stack.enter_async_context(writer)
+        yield Core(
+            settings=settings,
+            pool=pool,
+            writer=writer,
+            hashing=hashing,
+            keys=keys,
+            installation=await read_installation(pool),
+            commands=TokenCommands(pool=pool, writer=writer, keys=keys, hashing=hashing, clock=now),
+            organizations=OrganizationCommands(writer=writer, clock=now, random_bytes=os.urandom),
+        )
+
+
+async def open_keys(pool: Pool, settings: Settings) -> vault.Keys:
+    """Load the keys that live outside the database, or create them on an empty vault."""
+    pepper_file = settings.pepper_file or settings.data_dir / "pepper.key"
+    kek_file = settings.kek_file or settings.data_dir / "kek.key"
+    return vault.Keys(
+        peppers=await open_key_file(pool, "pepper", pepper_file, os.urandom),
+        keks=await open_key_file(pool, "kek", kek_file, os.urandom),
+        prefix=settings.secret_prefix,
+        random_bytes=os.urandom,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entrances:
+    """What the routes call, one of each a process."""
+
+    core: Core
+    services: Services
+    catch_up: CatchUp
+    metrics: Metrics
+    draining: asyncio.Event
+
+    async def authenticate(self, request: web.Request) -> Principal:
+        """Verify the one credential of a request. Raises CredentialError."""
+        presented = presented_key(request.headers)
+        try:
+            verified = await self.verify(presented)
+        except Exception as error:
+            if not is_unavailable(error):
+                raise
+            raise CredentialError(503, "The service is busy: try again.", RETRY_AFTER_S) from error
+        credential = verified.credential
+        if verified.failure is not None or credential is None:
+            raise CredentialError(401, "Unauthorized")
+        self.record(credential, request)
+        return token_principal(credential.token_id, credential.organization, credential.scopes)
+
+    async def verify(self, presented: str) -> Verification:
+        """Verify a presented key and count how it ended."""
+        verified = await self.services.verifier.verify(presented)
+        self.metrics.count(verified)
+        return verified
+
+    def record(self, credential: Credential, request: web.Request) -> None:
+        """Count a use of a key."""
+        self.services.usage.record(credential, client_address(request, self.core.settings.trusted_proxies))
+
+    def context(self, request: web.Request, principal: Principal, request_id: str) -> Context:
+        """Make what the resolvers of a request see."""
+        address = client_address(request, self.core.settings.trusted_proxies)
+        return Context(
+            caller=Caller(principal=principal, address=address, request_id=request_id), services=self.services
+        )
+
+    async def database_problem(self) -> str | None:
+        """Say what is wrong with the database, if anything is."""
+        try:
+            async with asyncio.timeout(1):
+                await self.core.pool.fetchval("select 1")
+        except Exception as error:  # noqa: BLE001 -- whatever it is, the process is not ready
+            return f"the database does not answer ({type(error).__name__})"
+        return None
+
+    async def measure(self) -> None:
+        """Bring the metrics up to date that the database must be asked for; stale ones stay when it is away."""
+        with contextlib.suppress(*UNAVAILABLE):
+            for name, events in (await self.catch_up.lag()).items():
+                self.metrics.read_model_lag.labels(name).set(events)
+
+    async def draining_problem(self) -> str | None:
+        """Say that the process is about to end, if it is."""
+        return "the process is stopping" if self.draining.is_set() else None
+
+    async def read_model_problem(self) -> str | None:
+        """Say which read models were stopped by an event, if any were."""
+        return None if not self.catch_up.stopped_at else f"stopped by an event: {', '.join(self.catch_up.stopped_at)}"
+
+
+def make_entrances(core: Core, catch_up: CatchUp) -> Entrances:
+    """Put together what the routes call."""
+
+    async def complete_rotation(credential: Credential) -> object:
+        return await core.commands.complete_rotation(
+            credential.organization, credential.token_id, generation=credential.generation
+        )
+
+    settings = UsageSettings(
+        window_s=core.settings.usage_window_s,
+        process=secrets.token_hex(8),
+        complete_rotation=complete_rotation,
+        random_bytes=os.urandom,
+        clock=now,
+    )
+    services = Services(
+        queries=Queries(pool=core.pool, catch_up=catch_up),
+        commands=core.commands,
+        verifier=Verifier(core.pool, core.keys, core.hashing),
+        usage=UsageRecorder(core.pool, core.writer, settings),
+        installation=core.installation,
+    )
+    metrics = new_metrics()
+    gauge(metrics, "entri_log_events_total", "Events appended by this process.", lambda: core.writer.counts.events)
+    gauge(metrics, "entri_log_batches_total", "Batches committed by this process.", lambda: core.writer.counts.batches)
+    gauge(metrics, "entri_log_queue", "Commands that wait for the log.", lambda: core.writer.counts.queued)
+    gauge(metrics, "entri_hashes_in_flight", "Argon2 hashes that run or wait.", lambda: core.hashing.permits_held)
+    gauge(metrics, "entri_usage_buffered", "Secrets whose uses are not written yet.", lambda: services.usage.buffered)
+    return Entrances(core=core, services=services, catch_up=catch_up, metrics=metrics, draining=asyncio.Event())
+
+
+def make_web_app(entrances: Entrances, *, explorer: bool) -> web.Application:
+    """Put the routes together."""
+    settings = entrances.core.settings
+    limits = Limits(
+        tokens=settings.max_document_tokens,
+        depth=settings.max_depth,
+        aliases=settings.max_aliases,
+        cost=settings.max_cost,
+    )
+    endpoint = graphql.GraphQLEndpoint(
+        executor=Executor(make_schema(), limits),
+        authenticate=entrances.authenticate,
+        make_context=entrances.context,
+        explorer=explorer,
+        body_limit_bytes=settings.max_body_bytes,
+        body_timeout_s=settings.header_timeout_s,
+    )
+    checks = {
+        "database": entrances.database_problem,
+        "process": entrances.draining_problem,
+        "read_models": entrances.read_model_problem,
+    }
+    app = web.Application(middlewares=[answering(entrances.metrics)], client_max_size=settings.max_body_bytes)
+    app.add_routes(graphql.routes(endpoint))
+    app.add_routes(verification.routes(verification.VerifyEndpoint(verify=entrances.verify, record=entrances.record)))
+    endpoints = health.HealthEndpoint(registry=entrances.metrics.registry, checks=checks, measure=entrances.measure)
+    app.add_routes(health.routes(endpoints))
+    return app
+
+
+@asynccontextmanager
+async def serving(settings: Settings) -> AsyncIterator[tuple[Entrances, str, SecretText | None]]:
+    """Serve until left: answers the URL and, on the first start, the first token's secret. Drains when left."""
+    async with open_core(settings) as core, CatchUp(core.pool) as catch_up:
+        first = await bootstrap(core.pool, core.installation, core.organizations, core.commands)
+        entrances = make_entrances(core, catch_up)
+        usage = asyncio.create_task(entrances.services.usage.run(), name="usage")
+        sweeper = asyncio.create_task(forget_replays(core.pool), name="replays")
+        explorer = is_loopback(settings.host) if settings.explorer is None else settings.explorer
+        runner = web.AppRunner(
+            make_web_app(entrances, explorer=explorer),
+            access_log=None,
+            keepalive_timeout=settings.header_timeout_s,
+            shutdown_timeout=settings.drain_s,
+            handle_signals=False,
+        )
+        await runner.setup()
+        try:
+            site = web.TCPSite(runner, settings.host, settings.port, backlog=1024)
+            await site.start()
+            yield entrances, url_of(runner, settings.host), first
+            entrances.draining.set()
+        finally:
+            await runner.cleanup()
+            sweeper.cancel()
+            entrances.services.usage.stop()
+            await finish(usage)
+
+
+async def finish(usage: asyncio.Task[None]) -> None:
+    """Wait until the last uses are written, or say that they were lost."""
+    try:
+        await usage
+    except UNAVAILABLE as error:
+        log.error("usage_lost", error=type(error).__name__)  # noqa: TRY400 -- its kind is all there is to say
+
+
+async def forget_replays(pool: Pool) -> None:
+    """Delete sealed replays as they grow older than 24 hours, as long as the process runs."""
+    while True:
+        with contextlib.suppress(*UNAVAILABLE):
+            await vault.forget_old_replays(pool)
+        await asyncio.sleep(FORGET_EVERY_S)
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether only this machine can reach what listens there."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def url_of(runner: web.AppRunner, host: str) -> str:
+    """Write the URL that the service listens on, with the port it really got."""
+    port = runner.addresses[0][1]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,0 +1,128 @@
+"""The database: which one, as whom, migrated, durable. Must never let the service act as the owner of the log.
+
+Two roles: the owner makes and migrates tables; `entri_service` may only do what the migrations grant it.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+import asyncpg
+import structlog
+
+from events.migrate import migrate
+from events.statement import Connection, Pool
+from service import embedded_postgres
+from service.settings import Settings
+
+LAYERS: Final = ("events.migrations", "projections.migrations", "service.migrations")
+SERVICE_ROLE: Final = "entri_service"
+OLDEST_SERVER: Final = 150000
+OLDEST_WITH_TRANSACTION_TIMEOUT: Final = 170000
+STATEMENT_TIMEOUT_MS: Final = 10_000
+
+log = structlog.get_logger(__name__)
+
+
+class DatabaseError(Exception):
+    """The database cannot be used; the message says why and what would be right, without its URL."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Database:
+    """Where the database is, for its owner and for the service."""
+
+    owner_dsn: str
+    service_dsn: str
+    set_role: bool
+    """Whether the service logs in as somebody else and takes its role on."""
+
+    async def connect_as_owner(self) -> Connection:
+        """Connect as the owner. Raises DatabaseError."""
+        return await connect(self.owner_dsn, {"application_name": "entri-owner"})
+
+    async def connect(self) -> Connection:
+        """Connect as the service's role. Raises the driver's errors."""
+        return await asyncpg.connect(self.service_dsn, server_settings=self._session(), command_timeout=15)
+
+    async def pool(self, size: int) -> Pool:
+        """Open a pool of connections as the service's role."""
+        return await asyncpg.create_pool(
+            self.service_dsn,
+            min_size=1,
+            max_size=size,
+            server_settings=self._session(),
+            command_timeout=15,
+            reset=keep_session,
+            max_inactive_connection_lifetime=60,
+        )
+
+    def _session(self) -> dict[str, str]:
+        session = {
+            "application_name": "entri",
+            "statement_timeout": str(STATEMENT_TIMEOUT_MS),
+            "idle_in_transaction_session_timeout": str(STATEMENT_TIMEOUT_MS),
+            "search_path": "public, pg_temp",
+            "timezone": "UTC",
+            "default_transaction_isolation": "read committed",
+        }
+        return session | ({"role": SERVICE_ROLE} if self.set_role else {})
+
+
+async def keep_session(connection: Connection) -> None:
+    """Return a connection to the pool as it is: no statement here changes its session, so nothing needs a reset."""
+    del connection
+
+
+async def connect(dsn: str, session: dict[str, str]) -> Connection:
+    """Connect, or say why not without showing the URL. Raises DatabaseError."""
+    try:
+        return await asyncpg.connect(dsn, server_settings=session, timeout=10)
+    except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+        raise DatabaseError(f"cannot connect to the database: {type(error).__name__}: {plain(error)}") from None
+
+
+def plain(error: BaseException) -> str:
+    """Say what the driver said, but for messages that may hold a part of the URL."""
+    return str(error) if isinstance(error, OSError | asyncpg.PostgresError) else "check the database URL"
+
+
+@asynccontextmanager
+async def open_database(settings: Settings) -> AsyncIterator[Database]:
+    """Find the database, or start the embedded one for as long as it is used."""
+    if settings.database_url is not None:
+        owner = settings.owner_database_url or settings.database_url
+        yield Database(owner_dsn=owner, service_dsn=settings.database_url, set_role=True)
+        return
+    embedded = await asyncio.to_thread(embedded_postgres.start, settings.data_dir)
+    log.info("embedded_postgres", joined=embedded.joined, cluster=str(embedded.cluster_path))
+    try:
+        yield Database(owner_dsn=embedded.owner_dsn, service_dsn=embedded.service_dsn, set_role=False)
+    finally:
+        await asyncio.to_thread(embedded.release)
+
+
+async def prepare(database: Database) -> Sequence[str]:
+    """Check the server and bring the schema up to date; names the migrations applied. Raises DatabaseError."""
+    connection = await database.connect_as_owner()
+    try:
+        await check_server(connection)
+        return await migrate(connection, LAYERS)
+    except asyncpg.PostgresError as error:
+        hint = f" ({error.hint})" if getattr(error, "hint", None) else ""
+        raise DatabaseError(f"the database cannot be migrated: {error}{hint}") from error
+    finally:
+        await connection.close()
+
+
+async def check_server(connection: Connection) -> None:
+    """Refuse a server that is too old, and warn of one that may lose what it acknowledged. Raises DatabaseError."""
+    version = int(await connection.fetchval("show server_version_num"))
+    if version < OLDEST_SERVER:
+        raise DatabaseError("PostgreSQL 15 or later is needed")
+    for name in ("fsync", "full_page_writes", "synchronous_commit"):
+        value = await connection.fetchval("select current_setting($1)", name)
+        if value == "off":
+            log.warning("database_not_durable", setting=name, value=value)

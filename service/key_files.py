@@ -1,0 +1,54 @@
+"""The keys that live outside the database: found, created on an empty vault, and held against what the vault needs.
+
+Must never create a key where the vault needs one that is missing, nor start with another key under a known id.
+"""
+
+import asyncio
+import hmac
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from events.statement import Pool, load
+from service import keyring
+from service.keyring import KeyFileError, KeyFileExistsError, KeyRing
+
+VAULT_KEY_IDS: Final = load("service.statements", "vault_key_ids")
+REGISTER_KEY: Final = load("service.statements", "register_key")
+MEANINGS: Final = {"pepper": "the pepper file", "kek": "the key-encryption key file"}
+
+
+async def open_key_file(pool: Pool, kind: str, path: Path, random_bytes: Callable[[int], bytes]) -> KeyRing:
+    """Load the keys of a kind (`pepper`, `kek`), or create the file on an empty vault. Raises KeyFileError."""
+    what = MEANINGS[kind]
+    needed = {row["key_id"] for row in await pool.fetch(VAULT_KEY_IDS.text) if row["kind"] == kind}
+    ring = await asyncio.to_thread(load_or_create, path, what, needed, random_bytes=random_bytes)
+    if lacking := needed - set(ring.ids):
+        raise KeyFileError(f"{what} {path} lacks {', '.join(sorted(lacking))}, which the database needs: add it back")
+    await register(pool, kind, ring, where=f"{what} {path}")
+    return ring
+
+
+def load_or_create(path: Path, what: str, needed: set[str], *, random_bytes: Callable[[int], bytes]) -> KeyRing:
+    """Load a key file, or create it when nothing needs one yet. Raises KeyFileError."""
+    if path.exists():
+        return keyring.load(path, what)
+    if needed:
+        raise KeyFileError(
+            f"{what} {path} is missing, and the database holds what was written under {', '.join(sorted(needed))}: "
+            "restore the file from its backup; a new key cannot take its place"
+        )
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        return keyring.create(path, random_bytes)
+    except KeyFileExistsError:
+        return keyring.load(path, what)
+
+
+async def register(pool: Pool, kind: str, ring: KeyRing, *, where: str) -> None:
+    """Put each key on record, or notice that another key is on record under its id. Raises KeyFileError."""
+    for key_id in ring.ids:
+        check = hmac.digest(ring.key(key_id) or b"", f"entri/key-check/{kind}/{key_id}".encode(), "sha256")
+        on_record = await pool.fetchval(REGISTER_KEY.text, kind, key_id, check)
+        if not hmac.compare_digest(on_record, check):
+            raise KeyFileError(f"{where} holds another key under the id {key_id} than the database was written with")

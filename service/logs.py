@@ -1,0 +1,38 @@
+"""The logs: lines on standard error, as text or JSON. Must never show the values of local variables in a traceback."""
+
+import logging
+import sys
+from typing import Final
+
+import structlog
+from structlog.typing import Processor
+
+from service.settings import Settings
+
+SHARED: Final[tuple[Processor, ...]] = (
+    structlog.processors.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+)
+
+
+def configure_logs(settings: Settings) -> None:
+    """Send our own lines, and the libraries' warnings, to standard error."""
+    if settings.log_format == "json":
+        renderers: tuple[Processor, ...] = (
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        )
+    else:
+        # The plain formatter, since a pretty one prints locals, and those may be secrets.
+        renderers = (
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+            ),
+        )
+    structlog.configure(
+        processors=[*SHARED, *renderers],
+        wrapper_class=structlog.make_filtering_bound_logger(settings.log_level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    logging.basicConfig(level=max(settings.log_level, logging.WARNING), stream=sys.stderr)

@@ -1,0 +1,108 @@
+"""`/verify`: the gateways' question, answered by status and headers alone. Must never hold a body that varies or a key.
+
+Any method and any path below `/verify` is answered alike, since Envoy keeps the method and appends the path.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+from aiohttp import web
+
+from events.identifiers import prefix_of
+from events.scopes import problem_with
+from service.availability import RETRY_AFTER_S, is_unavailable
+from service.verify import Credential, Failure, Verification, Wanted, held_against
+from service.web.credentials import FORBIDDEN_BODY, UNAUTHORIZED_BODY, CredentialError, presented_key
+
+UNAVAILABLE_BODY: Final = b'{"statusCode":503,"message":"Service Unavailable","error":"Service Unavailable"}'
+ENVIRONMENTS: Final = frozenset({"DEVELOPMENT", "STAGING", "PRODUCTION", "SANDBOX"})
+NO_STORE: Final = {"Cache-Control": "no-store"}
+
+log = structlog.get_logger("service.web")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyEndpoint:
+    """What `/verify` needs: the verifier, and where a good key's use is counted."""
+
+    verify: Callable[[str], Awaitable[Verification]]
+    record: Callable[[Credential, web.Request], None]
+
+
+def routes(endpoint: VerifyEndpoint) -> list[web.RouteDef]:
+    """Return the routes."""
+
+    async def verify(request: web.Request) -> web.Response:
+        return await answer(endpoint, request)
+
+    return [web.route("*", "/verify", verify), web.route("*", "/verify/{rest:.*}", verify)]
+
+
+async def answer(endpoint: VerifyEndpoint, request: web.Request) -> web.Response:
+    """Say whether the presented key is good for what the query asks."""
+    try:
+        wanted = wanted_of(request.query)
+        presented = presented_key(request.headers)
+        verification = held_against(await endpoint.verify(presented), wanted)
+    except CredentialError as error:
+        return unauthorized() if error.status == web.HTTPUnauthorized.status_code else bad_request(error.message)
+    except BadQuestionError as error:
+        return bad_request(str(error))
+    except Exception as error:
+        if not is_unavailable(error):
+            raise
+        log.warning("verification_unavailable", error=type(error).__name__)
+        headers = {**NO_STORE, "Retry-After": str(RETRY_AFTER_S)}
+        return web.Response(status=503, body=UNAVAILABLE_BODY, content_type="application/json", headers=headers)
+    if verification.failure in {Failure.MISSING_SCOPE, Failure.WRONG_ENVIRONMENT}:
+        return web.Response(status=403, body=FORBIDDEN_BODY, content_type="application/json", headers=NO_STORE)
+    if verification.failure is not None or verification.credential is None:
+        return unauthorized()
+    endpoint.record(verification.credential, request)
+    return accepted(verification.credential)
+
+
+class BadQuestionError(Exception):
+    """The query asks for something that cannot be; the message quotes nothing of it."""
+
+
+def wanted_of(query: Mapping[str, str]) -> Wanted:
+    """Read what the key is wanted for. Raises BadQuestionError."""
+    if unknown := set(query) - {"organization", "scope", "environment"}:
+        raise BadQuestionError(f"{len(unknown)} unknown parameters: only organization, scope and environment are known")
+    organization, environment = query.get("organization"), query.get("environment")
+    if organization is not None and prefix_of(organization) != "org":
+        raise BadQuestionError("organization must be an organization's id")
+    if environment is not None and environment not in ENVIRONMENTS:
+        raise BadQuestionError("environment must be DEVELOPMENT, STAGING, PRODUCTION or SANDBOX")
+    scopes = tuple(query.get("scope", "").replace(",", " ").split())
+    for scope in scopes:
+        if problem := problem_with(scope):
+            raise BadQuestionError(f"scope must be scopes with spaces between them: {problem}")
+    return Wanted(organization=organization, environment=environment, scopes=scopes)
+
+
+def accepted(credential: Credential) -> web.Response:
+    """Answer for a good key: whose it is and what it may do, in headers for the service behind the gateway."""
+    headers = {
+        "X-Entri-Organization": credential.organization,
+        "X-Entri-Token": credential.token_id,
+        "X-Entri-Kind": credential.kind.value,
+        "X-Entri-Scopes": " ".join(credential.scopes),
+        "Cache-Control": "no-store",
+    }
+    return web.Response(status=200, headers=headers)
+
+
+def unauthorized() -> web.Response:
+    """Answer for a key that is not good, whatever the reason."""
+    headers = {**NO_STORE, "WWW-Authenticate": "Bearer"}
+    return web.Response(status=401, body=UNAUTHORIZED_BODY, content_type="application/json", headers=headers)
+
+
+def bad_request(message: str) -> web.Response:
+    """Answer for a question that cannot be answered."""
+    body = {"statusCode": 400, "message": message, "error": "Bad Request"}
+    return web.json_response(body, status=400, headers=NO_STORE)
