@@ -30,6 +30,7 @@ RECONNECT_PAUSE_S: Final = 0.1
 CONNECTION_LOST: Final = (
     OSError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # what a use meets that finds its connection in the middle of being ended
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
 )

@@ -22,7 +22,7 @@ LEASE_CHECKPOINT: Final = load("projections.statements.read_models", "lease_chec
 SAVE_CHECKPOINT: Final = load("projections.statements.read_models", "save_checkpoint")
 READ_POSITIONS: Final = load("projections.statements.read_models", "read_positions")
 LONGEST_PAUSE_S: Final = 30.0
-DATABASE_ERRORS: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
+DATABASE_ERRORS: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 

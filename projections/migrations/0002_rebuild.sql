@@ -2,8 +2,8 @@
 -- Only the owner may. Nothing here knows a read model: what the live table has, the new one gets.
 
 -- Makes the new table, without indexes, and answers its name. A temporary view of the model's name stands before the live
--- one for this connection, so that the model's own statements find and write the new table. Tables of earlier rebuilds
--- are dropped, except the one that was live before.
+-- one for this connection, so that the model's own statements find and write the new table. What earlier
+-- rebuilds left is dropped: the table that was live before, and what one that failed had begun.
 create function begin_rebuild(of_model text) returns text
 language plpgsql set search_path from current as $$
 declare
@@ -21,10 +21,11 @@ begin
     for leftover in
         select relname from pg_class
         where relnamespace = 'public'::regnamespace and relkind = 'r' and relname ~ format('^%s(_r\d+)?$', base)
-          and relname <> model.physical_table and relname is distinct from model.previous_table
+          and relname <> model.physical_table
     loop
         execute format('drop table %I', leftover);
     end loop;
+    update read_models set previous_table = null where name = of_model;
 
     select base || '_r' || 1 + coalesce(max(substring(relname from '_r(\d+)$')::integer), 0) into fresh
     from pg_class where relnamespace = 'public'::regnamespace and relkind = 'r' and relname ~ format('^%s(_r\d+)?$', base);
@@ -68,7 +69,7 @@ begin
 end
 $$;
 
--- Puts the new table behind the view; the one that was live stays until the next rebuild but one.
+-- Puts the new table behind the view; the one that was live stays until the next rebuild.
 create function switch_read_model(of_model text, fresh text, at_position bigint) returns void
 language plpgsql set search_path from current as $$
 declare

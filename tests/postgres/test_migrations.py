@@ -28,7 +28,9 @@ async def test_a_newer_database_is_refused(database: Database) -> None:
     """A program older than the database does not touch it and says what it lacks."""
     async with database.owner() as owner:
         await owner.execute("insert into schema_migrations values ('events.migrations', '9999_future.sql', '\\x00')")
-        with pytest.raises(MigrationError, match=r"newer than this program: it has events\.migrations/9999_future\.sql"):
+        with pytest.raises(
+            MigrationError, match=r"newer than this program: it has events\.migrations/9999_future\.sql"
+        ):
             await migrate(owner, LAYERS)
 
 

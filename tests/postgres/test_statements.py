@@ -12,9 +12,7 @@ from tests.postgres.conftest import Database
 
 ROOT = Path(str(files("events"))).parent
 LAYERS = ("events", "projections", "service")
-STATEMENTS = sorted(
-    path.relative_to(ROOT) for layer in LAYERS for path in (ROOT / layer / "statements").rglob("*.sql")
-)
+STATEMENTS = sorted(path.relative_to(ROOT) for layer in LAYERS for path in (ROOT / layer / "statements").rglob("*.sql"))
 CONSTANT = re.compile(r'^(?P<name>[A-Z_]+): Final = "(?P<value>[a-z_.]+)"$', re.MULTILINE)
 CALL = re.compile(r'\bload\(\s*(?P<package>"[a-z_.]+"|[A-Z_]+),\s*"(?P<name>\w+)"')
 
