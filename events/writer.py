@@ -182,12 +182,20 @@ class LogWriter:
                     return
                 fail(self._queue, LogUnavailableError("the database connection was lost"))
                 await asyncio.sleep(RECONNECT_PAUSE_S)
-            except asyncpg.PostgresError as error:
-                fail(batch, AppendRejectedError(str(error)))
+            except Exception as error:  # noqa: BLE001 -- told to its caller, and never the end of the writer
+                await self._reject(batch, error)
                 return
             else:
                 self._answer(batch, row)
                 return
+
+    async def _reject(self, batch: list[Pending], error: Exception) -> None:
+        if len(batch) == 1:
+            fail(batch, AppendRejectedError(f"{type(error).__name__}: {error}"))
+            return
+        # What can fail is validated before it is queued. Should one slip through, its neighbours do not fail with it.
+        for pending in batch:
+            await self._commit([pending])
 
     def _answer(self, batch: list[Pending], row: asyncpg.Record | None) -> None:
         if row is None:
@@ -266,7 +274,8 @@ def batch_arguments(batch: Sequence[Append]) -> list[object]:
         [event.actor for _, event in events],
         [event.occurred_at for _, event in events],
         [event.entry for _, event in events],
-        orjson.dumps(companions).decode() if companions else None,
+        sorted(companions),  # in a fixed order, which the companions may rely on
+        [orjson.dumps(companions[name]).decode() for name in sorted(companions)],
     ]
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 from events import tokens
 from events.entry import NewEvent, RecordedEvent, new_event
 from events.envelope import Actor, ActorKind, Circumstances, OrganizationPosition, StreamId, Version
-from events.identifiers import derived_id, new_id
+from events.identifiers import derived_id, new_id, prefix_of
 from events.log import read_stream
 from events.refusals import Refusal, RefusalCode, Refused, invalid
 from events.scopes import missing
@@ -180,28 +180,29 @@ class TokenCommands:
             expected=(attempt.stream, version),
             acting=principal.actor.id if needs_authority and principal.actor.kind is ActorKind.TOKEN else None,
             restricts=frozenset() if is_create else frozenset({state.id}),
-            companions={"tokens": [row_json(state)], "vault": self._vault_rows(attempt, state)},
+            companions=self._companions(attempt, state),
         )
 
-    def _vault_rows(self, attempt: Attempt, state: TokenState) -> list[Mapping[str, Any]]:
-        row: dict[str, Any] = {"token_id": state.id, "forget": isinstance(attempt.command, FORGETTING)}
-        if attempt.issued is not None:
-            row["secret"] = attempt.issued.row(
-                token_id=state.id, generation=state.generation, organization=state.organization
+    def _companions(self, attempt: Attempt, state: TokenState) -> dict[str, list[Mapping[str, Any]]]:
+        issued, key = attempt.issued, attempt.key
+        rows: dict[str, list[Mapping[str, Any]]] = {"tokens": [row_json(state)]}
+        if isinstance(attempt.command, FORGETTING):
+            rows["vault_forget"] = [{"token_id": state.id}]
+        if issued is not None:
+            row = issued.row(token_id=state.id, generation=state.generation, organization=state.organization)
+            rows["vault_secrets"] = [row]
+        if issued is not None and key is not None:
+            replay = vault.replay_row(
+                self.keys, key, secret=issued.secret, token_id=state.id, organization=state.organization
             )
-        if attempt.issued is not None and attempt.key is not None:
-            row["replay"] = vault.replay_row(
-                self.keys,
-                attempt.key,
-                secret=attempt.issued.secret,
-                token_id=state.id,
-                organization=state.organization,
-            )
-        return [row] if row["forget"] or attempt.issued is not None else []
+            rows["vault_replays"] = [replay]
+        return rows
 
     async def _history(self, organization: str, command: tokens.TokenCommand) -> tuple[Version, TokenState | None]:
         if isinstance(command, tokens.CreateToken):
             return Version(0), None  # its stream is new: nothing to read
+        if prefix_of(command.token_id) != "tok":
+            return Version(0), None
         recorded = await read_stream(self.pool, tokens.stream_of_api_token(command.token_id))
         if not recorded or recorded[0].organization != organization:
             return Version(0), None

@@ -37,12 +37,6 @@ create table organization_heads (
 );
 comment on table organization_heads is 'The last position of each organization''s history';
 
-create table stream_heads (
-    stream text collate "C" primary key,
-    version integer not null
-);
-comment on table stream_heads is 'The last version of each stream: what an expected version is checked against';
-
 create table event_index (
     event_id text collate "C" primary key,
     position bigint not null,
@@ -50,7 +44,7 @@ create table event_index (
     stream text collate "C" not null,
     version integer
 );
-comment on table event_index is 'Keeps event ids, and versions within a stream, unique across all partitions of the log';
+comment on table event_index is 'Keeps event ids, and versions within a stream, unique across all partitions of the log; a stream''s last version here is what an expected version is checked against';
 create unique index event_index_stream on event_index (stream, version) where version is not null;
 
 create table events (
@@ -60,8 +54,6 @@ create table events (
     organization_position bigint not null,
     recorded_at timestamptz not null,
     occurred_at timestamptz not null,
-    stream text collate "C" not null,
-    version integer,
     type text collate "C" not null,
     subject text collate "C" not null,
     actor text collate "C" not null,
@@ -97,7 +89,7 @@ create trigger append_only_truncate before truncate on events for each statement
 create trigger append_only_truncate before truncate on events_decisions for each statement execute function refuse_change();
 create trigger append_only_truncate before truncate on events_usage for each statement execute function refuse_change();
 
--- Makes one partition as a table of its own, checks it, and attaches it: no lock stops the writers meanwhile. Its
+-- Makes one partition as a table of its own and attaches it while it is empty: no lock stops the writers meanwhile. Its
 -- triggers are its own too, since those of a parent do not see a statement that names the partition.
 create function make_event_partition(of_usage boolean, lower_bound bigint, size bigint) returns void
 language plpgsql security definer set search_path from current as $$
@@ -107,9 +99,6 @@ declare
     upper_bound bigint := lower_bound + size;
 begin
     execute format('create table %I (like %I including defaults including constraints including generated including storage)', child, parent);
-    execute format(
-        'alter table %I add constraint within check (is_usage = %L::boolean and position >= %s and position < %s)',
-        child, of_usage, lower_bound, upper_bound);
     execute format('create trigger append_only_row before update or delete on %I for each row execute function refuse_change()', child);
     execute format('create trigger append_only_truncate before truncate on %I for each statement execute function refuse_change()', child);
     execute format('alter table %I attach partition %I for values from (%s) to (%s)', parent, child, lower_bound, upper_bound);
@@ -139,11 +128,48 @@ $$;
 create table append_hooks (
     kind text not null check (kind in ('guard', 'companion')),
     name text not null,
-    function regprocedure not null,
+    function regproc not null,
     primary key (kind, name)
 );
-comment on table append_hooks is 'What the layers above asked to happen within an append. A guard takes actor ids (text[]) and answers those that may no longer act; a companion takes rows (jsonb array) of its name and writes them';
+comment on table append_hooks is 'What the layers above asked to happen within an append: see register_append_hook';
 
-revoke execute on function make_event_partition, ensure_event_partitions from public;
+-- Asks that a function be called within every append that concerns it. A guard takes actor ids (text[]) and answers those
+-- that may no longer act (text[]); a companion takes the rows of its name (a json array) and writes them (void). The two
+-- functions that append_events calls are written anew, with the calls in them, so that their plans are kept.
+create function register_append_hook(of_kind text, of_name text, of_function regproc) returns void
+language plpgsql set search_path from current as $$
+declare
+    guards text;
+    companions text;
+begin
+    insert into append_hooks (kind, name, function) values (of_kind, of_name, of_function);
+    select string_agg(format('    refused := refused || %s(actors);', function), e'\n' order by name) into guards
+    from append_hooks where kind = 'guard';
+    select string_agg(format('    if companion = %L then result := %s(rows); return; end if;', name, function), e'\n' order by name)
+    into companions
+    from append_hooks where kind = 'companion';
+    execute format($template$
+        create or replace function append_guards(actors text[], out refused text[]) language plpgsql as $hook$
+        begin
+            refused := '{}';
+            %s
+        end
+        $hook$
+    $template$, guards);
+    execute format($template$
+        create or replace function append_companion(companion text, rows json) returns void language plpgsql as $hook$
+        declare
+            result text;
+        begin
+            %s
+            raise exception 'no companion is named %%', companion using errcode = 'undefined_function';
+        end
+        $hook$
+    $template$, companions);
+    revoke execute on function append_guards, append_companion from public;
+end
+$$;
+
+revoke execute on function make_event_partition, ensure_event_partitions, register_append_hook from public;
 grant execute on function ensure_event_partitions to entri_service;
-grant select on installation, log_head, organization_heads, stream_heads, event_index, events, events_decisions, events_usage, event_partitions to entri_service;
+grant select on installation, log_head, organization_heads, event_index, events, events_decisions, events_usage, event_partitions to entri_service;

@@ -75,11 +75,11 @@ insert into read_models (name, physical_table, position) values
 
 -- The companion of `tokens`; rows are as the view's, at most one a token. It has no search path of its own: within an
 -- append that of append_events holds, within a rebuild a temporary view stands before the live one.
-create function write_tokens(rows jsonb) returns void
+create function write_tokens(rows json) returns void
 language plpgsql as $$
 begin
     insert into tokens as t
-    select r.* from jsonb_populate_recordset(null::tokens, rows) r
+    select r.* from json_populate_recordset(null::tokens, rows) r
     on conflict (id) do update set
         organization = excluded.organization, kind = excluded.kind, name = excluded.name, hint = excluded.hint,
         scopes = excluded.scopes, application_id = excluded.application_id, created_at = excluded.created_at,
@@ -92,11 +92,11 @@ end
 $$;
 
 -- The companion of `organizations`, like write_tokens.
-create function write_organizations(rows jsonb) returns void
+create function write_organizations(rows json) returns void
 language plpgsql as $$
 begin
     insert into organizations
-    select r.* from jsonb_populate_recordset(null::organizations, rows) r
+    select r.* from json_populate_recordset(null::organizations, rows) r
     on conflict (id) do update set name = excluded.name, created_at = excluded.created_at;
 end
 $$;
@@ -116,10 +116,9 @@ begin
 end
 $$;
 
-insert into append_hooks (kind, name, function) values
-    ('companion', 'tokens', 'write_tokens(jsonb)'),
-    ('companion', 'organizations', 'write_organizations(jsonb)'),
-    ('guard', 'tokens', 'tokens_refused(text[])');
+select register_append_hook('companion', 'tokens', 'write_tokens');
+select register_append_hook('companion', 'organizations', 'write_organizations');
+select register_append_hook('guard', 'tokens', 'tokens_refused');
 
 revoke execute on function write_tokens, write_organizations, tokens_refused from public;
 grant select on read_models, tokens, organizations, token_last_used to entri_service;

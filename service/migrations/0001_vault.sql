@@ -27,27 +27,37 @@ comment on table replays is 'What an idempotency key led to. Its event id is der
 create index replays_token on replays (token_id) where ciphertext is not null;
 create index replays_age on replays (created_at) where ciphertext is not null;
 
--- The companion of an append: forgets the sealed replays of a token, adds its new secret, keeps the replay of this one.
-create function write_vault(rows jsonb) returns void
+-- The companions of an append: the new secrets of tokens, the replays of commands that had an idempotency key, and the
+-- tokens whose earlier secrets are not to be shown again. They are called in the order of their names: what is forgotten
+-- goes before what is new.
+create function write_vault_secrets(rows json) returns void
+language plpgsql set search_path from current as $$
+begin
+    insert into vault_secrets select r.* from json_populate_recordset(null::vault_secrets, rows) r;
+end
+$$;
+
+create function forget_vault_replays(rows json) returns void
 language plpgsql set search_path from current as $$
 begin
     update replays r set key_id = null, nonce = null, ciphertext = null
-    from jsonb_array_elements(rows) v
-    where (v ->> 'forget')::boolean and r.token_id = v ->> 'token_id' and r.ciphertext is not null;
-
-    insert into vault_secrets (token_id, generation, organization, digest_prefix, pepper_id, verifier)
-    select s.token_id, s.generation, s.organization, s.digest_prefix, s.pepper_id, s.verifier
-    from jsonb_array_elements(rows) v cross join jsonb_populate_record(null::vault_secrets, v -> 'secret') s
-    where jsonb_typeof(v -> 'secret') = 'object';
-
-    insert into replays (event_id, organization, token_id, fingerprint, key_id, nonce, ciphertext)
-    select p.event_id, p.organization, p.token_id, p.fingerprint, p.key_id, p.nonce, p.ciphertext
-    from jsonb_array_elements(rows) v cross join jsonb_populate_record(null::replays, v -> 'replay') p
-    where jsonb_typeof(v -> 'replay') = 'object';
+    from json_to_recordset(rows) f (token_id text)
+    where r.token_id = f.token_id and r.ciphertext is not null;
 end
 $$;
-revoke execute on function write_vault from public;
-insert into append_hooks (kind, name, function) values ('companion', 'vault', 'write_vault(jsonb)');
+
+create function write_vault_replays(rows json) returns void
+language plpgsql set search_path from current as $$
+begin
+    insert into replays (event_id, organization, token_id, fingerprint, key_id, nonce, ciphertext)
+    select r.event_id, r.organization, r.token_id, r.fingerprint, r.key_id, r.nonce, r.ciphertext
+    from json_populate_recordset(null::replays, rows) r;
+end
+$$;
+revoke execute on function write_vault_secrets, forget_vault_replays, write_vault_replays from public;
+select register_append_hook('companion', 'vault_secrets', 'write_vault_secrets');
+select register_append_hook('companion', 'vault_forget', 'forget_vault_replays');
+select register_append_hook('companion', 'vault_replays', 'write_vault_replays');
 
 create table usage_buffers (
     process text collate "C" not null,

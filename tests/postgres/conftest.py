@@ -1,6 +1,7 @@
 """A real PostgreSQL for the tests that need one: a server a session, a database cloned from a template a test."""
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -142,7 +143,8 @@ async def as_superuser(server: Server, statements: Sequence[str]) -> None:
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Run a server of this session's own."""
-    running = embedded_postgres.start(tmp_path_factory.mktemp("server"))
+    directory = tmp_path_factory.mktemp("server")
+    running = embedded_postgres.start(directory)
     owner = running.owner_dsn.replace("@/entri?", "@/{}?")
     try:
         yield Server(
@@ -152,6 +154,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         )
     finally:
         running.release()
+        shutil.rmtree((directory / "postgresql").resolve())  # where root runs the tests it is outside the directory
 
 
 async def migrated(server: Server) -> str:

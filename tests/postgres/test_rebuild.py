@@ -23,7 +23,17 @@ from events.tokens import (
 from events.usage import TokenUsed
 from projections.last_used import TOKEN_LAST_USED
 from projections.read_models import READ_MODELS
-from projections.rebuild import RebuildError, rebuild
+from projections.rebuild import (
+    BEGIN_REBUILD,
+    END_REBUILD,
+    INDEX_REBUILT,
+    Rebuild,
+    RebuildError,
+    catch_up,
+    load_bulk,
+    rebuild,
+    switch,
+)
 from projections.runner import advance_once
 from tests.postgres.conftest import START, Database, History
 
@@ -154,6 +164,31 @@ async def test_appends_go_on_during_and_after_a_rebuild(database: Database) -> N
         await live(history, rng, events=50)
         rows = await pool.fetch(READ_MODELS["tokens"].find.text, list(history.tokens))
         assert {row["id"]: READ_MODELS["tokens"].state(row) for row in rows} == history.tokens
+
+
+async def test_what_comes_after_the_bulk_is_folded_by_position(database: Database) -> None:
+    """More than a batch appended after the snapshot, and a little more before the switch, is in the new table."""
+    rng = random.Random(4)
+    async with database.owner() as owner, database.pool() as pool, database.history() as history:
+        await live(history, rng, events=20)
+        projection, token = TOKEN_LAST_USED, next(iter(history.tokens.values()))
+        table = await owner.fetchval(BEGIN_REBUILD.text, projection.name)
+        work = Rebuild(connection=owner, projection=projection, table=table, on_progress=lambda _: None)
+        await load_bulk(work)
+        await owner.execute(INDEX_REBUILT.text, projection.name, table)
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(1100):
+                tasks.create_task(history.used(use(token.id, history, rng), organization=token.organization))
+        await catch_up(work)
+        assert work.position == await read_head(pool) == 1120
+        await live(history, rng, events=10)
+        await switch(work)
+        await owner.execute(END_REBUILD.text, projection.name)
+        rebuilt = await contents(owner, projection.name)
+        await rebuild(owner, projection.name)
+        assert await contents(owner, projection.name) == rebuilt
+        assert sum(row[2] for row in rebuilt if isinstance(row[2], int)) > 1100
+        assert await advance_once(pool, projection, batch=10) is None
 
 
 async def test_following_goes_on_where_a_rebuild_ended(database: Database) -> None:

@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from events.envelope import Actor, ActorKind
-from events.statement import Connection, Pool
+from events.statement import Connection, Pool, Statement
 from events.tokens import TokenCreated, TokenKind, TokenRevoked, TokenState, TokenUpdated
 from events.writer import ActorRestricted, Appended
 from projections.last_used import TOKEN_LAST_USED, LastUsed
@@ -251,7 +251,7 @@ async def test_a_page_walks_its_index_wherever_it_is(database: Database, mode: s
         for (field, _), statement in PAGES.items():
             value = row["name"] if field is TokenOrderField.NAME else START
             arguments = ["org_large", value, row["id"], 51, *TokenFilter().arguments()]
-            plan = await explained(owner, statement.text, arguments)
+            plan = await explained(owner, statement, arguments)
             assert "Index Cond: ((organization = " in plan
             assert "AND (ROW(" in plan
             for costly in ("Sort", "Bitmap", "Seq Scan", "Hash", "Gather"):
@@ -271,10 +271,11 @@ FILL = """
 """
 
 
-async def explained(owner: Connection, text: str, arguments: Sequence[object]) -> str:
+async def explained(owner: Connection, statement: Statement, arguments: Sequence[object]) -> str:
     """Explain a statement with arguments, as the plan mode of the connection has it planned."""
-    types = [kind.name for kind in (await owner.prepare(text)).get_parameters()]
-    names = ", ".join(name for name in types)
-    await owner.execute(f"prepare explained_{number} ({names}) as {text}")
+    name = statement.name.rpartition(".")[2]
+    # asyncpg calls an array type `text[]`, which is also how SQL writes it.
+    types = ", ".join(parameter.name for parameter in (await owner.prepare(statement.text)).get_parameters())
     values = ", ".join("null" if value is None else f"'{value}'" for value in arguments)
-    return "\n".join(row[0] for row in await owner.fetch(f"explain execute explained_{number} ({values})"))
+    await owner.execute(f"prepare {name} ({types}) as {statement.text}")
+    return "\n".join(row[0] for row in await owner.fetch(f"explain execute {name} ({values})"))

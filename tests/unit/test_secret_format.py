@@ -14,7 +14,7 @@ from service.secret_text import SecretText
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 PREFIXES = st.sampled_from([DEFAULT_PREFIX, "e_", "a123456789012345_"])
 ENTROPY = st.binary(min_size=32, max_size=32)
-SAMPLE = generate(DEFAULT_PREFIX, os.urandom).reveal()
+SAMPLE = generate(DEFAULT_PREFIX, lambda size: bytes(range(7, 7 + size))).reveal()  # fixed: test ids follow from it
 
 
 def secret_of(entropy: bytes, prefix: str = DEFAULT_PREFIX) -> str:

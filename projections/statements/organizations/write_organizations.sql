@@ -1,2 +1,2 @@
 -- Insert or update organizations outside an append: in a rebuild. $1 a JSON array of rows.
-select write_organizations($1::text::jsonb)
+select write_organizations($1::text::json)

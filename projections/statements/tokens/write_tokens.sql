@@ -1,2 +1,2 @@
 -- Insert or update tokens outside an append: in a rebuild. $1 a JSON array of rows.
-select write_tokens($1::text::jsonb)
+select write_tokens($1::text::json)
