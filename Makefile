@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: serve test check format bench lock clean
+.PHONY: serve test check format audit faults bench lock clean
 
 $(VENV)/.installed: requirements-dev.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "entri needs Python 3.11 or later; set PYTHON=python3.12, say")'
@@ -25,6 +25,21 @@ check: $(VENV)/.installed  ## what CI runs
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(MAKE) test
+
+audit: $(VENV)/.installed  ## the GraphQL-over-HTTP audit suite of graphql-http (needs Node.js and npm)
+	$(BIN)/python tests/graphql_http_audit/run.py
+
+faults: $(VENV)/.installed  ## kill -9 at random points for as long as SECONDS says
+	ENTRI_FAULT_SECONDS=$(or $(SECONDS),300) $(BIN)/python -m pytest tests/replay $(ARGS)
+
+.venv-bench/.installed: requirements-bench.lock pyproject.toml
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.lock
+	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+bench: .venv-bench/.installed  ## measure everything and write bench/RESULTS.md (ARGS=--quick for a first look)
+	.venv-bench/bin/python -m bench $(ARGS)
 
 format: $(VENV)/.installed
 	$(BIN)/ruff check --fix --quiet . || true

@@ -105,7 +105,7 @@ def new_event(
         subject=subject,
         actor=actor.id,
         occurred_at=circumstances.at,
-        entry=orjson.dumps(content, option=orjson.OPT_SORT_KEYS),
+        entry=orjson.dumps(content, option=orjson.OPT_SORT_KEYS | orjson.OPT_STRICT_INTEGER),
     )
 
 

@@ -92,7 +92,7 @@ async def read_history(pool: Pool, query: HistoryQuery) -> list[RecordedEvent]:
         query.actors,
         query.occurred_from,
         query.occurred_before,
-        kinds_of(query.types),
+        *kinds_of(query.types),
     ]
     if query.subjects is None:
         statement = READ_HISTORY_BACKWARD if query.newest_first else READ_HISTORY_FORWARD
@@ -102,11 +102,12 @@ async def read_history(pool: Pool, query: HistoryQuery) -> list[RecordedEvent]:
     return [from_row(row) for row in await pool.fetch(statement.text, *arguments)]
 
 
-def kinds_of(types: Sequence[str] | None) -> list[bool]:
-    """Say which partitions can hold events of these types, so that the others are not even looked at."""
+def kinds_of(types: Sequence[str] | None) -> tuple[bool, bool]:
+    """Say which kinds of partition can hold events of these types (twice the same: one), so that no other is read."""
     if types is None:
-        return [False, True]
-    return sorted({TYPES[name].is_usage for name in types if name in TYPES})
+        return False, True
+    kinds = {TYPES[name].is_usage for name in types if name in TYPES} or {False}
+    return min(kinds), max(kinds)
 
 
 async def read_event(pool: Pool, event_id: str, organization: str) -> RecordedEvent | None:

@@ -67,13 +67,13 @@ class EventType:
 
 def converters(annotation: object) -> tuple[Converter | None, Converter | None]:
     """Find how a field's type is written to JSON and read from it; None where JSON has it already."""
-    if isinstance(annotation, UnionType):
-        inner = [converters(a) for a in typing.get_args(annotation) if a is not type(None)]
-        encode, decode = inner[0]
+    inner = [part for part in typing.get_args(annotation) if part is not type(None)]
+    if isinstance(annotation, UnionType) and len(inner) == 1:
+        encode, decode = converters(inner[0])
         return optional(encode), optional(decode)
     if annotation is datetime:
         return utc_text, datetime.fromisoformat
-    if typing.get_origin(annotation) is tuple:
+    if typing.get_origin(annotation) is tuple and inner in ([str, ...], [int, ...]):
         return list, tuple
     if isinstance(annotation, type) and issubclass(annotation, StrEnum):
         return str, annotation
@@ -145,15 +145,21 @@ def decode_payload(name: str, schema_version: int, payload: Json) -> Event:
     known = TYPES.get(name)
     if known is None:
         raise EventDecodeError(f"the event type {name} is not known: this service is older than the log")
-    if schema_version != known.schema_version:
-        payload = upcast(known, schema_version, payload)
+    return decode_as(known, schema_version, payload)
+
+
+def decode_as(known: EventType, schema_version: int, payload: Json) -> Event:
+    """Read an event of one type back, brought up to today's schema. Raises EventDecodeError."""
     decoders = known.decoders
     try:
+        if schema_version != known.schema_version:
+            payload = upcast(known, schema_version, payload)
         values = {
             key: value if (convert := decoders[key]) is None else convert(value) for key, value in payload.items()
         }
         return known.cls(**values)
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        name = known.cls.__name__
         raise EventDecodeError(f"a {name} of schema version {schema_version} does not decode: {error!r}") from error
 
 

@@ -5,7 +5,7 @@ satisfy the type, so nothing but files reaches the database.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -25,11 +25,11 @@ class Statement:
 
     name: str
     text: str
-    key: object
+    key: InitVar[object]
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, key: object) -> None:
         """Refuse to be made of anything but a file."""
-        if self.key is not KEY:
+        if key is not KEY:
             raise TypeError("a Statement is loaded from a .sql file")
 
 
