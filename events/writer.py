@@ -24,7 +24,7 @@ Connect = Callable[[], Awaitable[Connection]]
 
 APPEND: Final = load("events.statements", "append")
 ENSURE_PARTITIONS: Final = load("events.statements", "ensure_partitions")
-MOST_EVENTS_IN_BATCH: Final = 256
+MOST_EVENTS_IN_BATCH: Final = 128
 MOST_COMMANDS_QUEUED: Final = 10_000
 RECONNECT_PAUSE_S: Final = 0.1
 CONNECTION_LOST: Final = (
@@ -33,7 +33,9 @@ CONNECTION_LOST: Final = (
     asyncpg.InternalClientError,  # what a use meets that finds its connection in the middle of being ended
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
+    asyncpg.ReadOnlySQLTransactionError,  # what a server says that was the primary and is not any more
 )
+LONGEST_REASON: Final = 300
 
 
 class LogUnavailableError(Exception):
@@ -62,10 +64,24 @@ class Append:
     companions: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     """Rows for each companion by name, written in the same transaction if the events are."""
 
+    def __post_init__(self) -> None:
+        """Refuse what no batch could carry. Raises ValueError."""
+        if not self.events:
+            raise ValueError("an append holds at least one event")
+        if self.expected is not None and len({event.organization for event in self.events}) > 1:
+            raise ValueError("what is decided together belongs to one organization")
+        for number, event in enumerate(self.events, start=1):
+            place = (event.stream, None) if self.expected is None else (self.expected[0], self.expected[1] + number)
+            if (event.stream, event.version) != place:
+                raise ValueError(f"event {number} is not placed where it is expected: at {place[1]} of {place[0]}")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Appended:
-    """The events are in the log, durably; the positions are the last one's."""
+    """The events are in the log, durably; the positions are the last one's.
+
+    Of a replay of what several organizations' tokens were seen doing, `organization_position` says nothing.
+    """
 
     position: Position
     organization_position: OrganizationPosition
@@ -133,7 +149,8 @@ class LogWriter:
         if self._task is not None:
             await self._task
         if self._connection is not None:
-            await self._connection.close(timeout=5)
+            with contextlib.suppress(*CONNECTION_LOST):
+                await self._connection.close(timeout=5)
 
     @property
     def counts(self) -> WriterCounts:
@@ -167,42 +184,52 @@ class LogWriter:
             if batch:
                 await self._commit(batch)
 
-    async def _commit(self, batch: list[Pending]) -> None:
-        arguments = batch_arguments([pending.append for pending in batch])
-        sent = False
+    async def _commit(self, batch: list[Pending], *, may_be_done: bool = False) -> None:
         while any(not pending.answer.done() for pending in batch):
             try:
                 connection = await self._ensure_connection()
-                sent = True
-                row = await connection.fetchrow(APPEND.text, *arguments)
-            except CONNECTION_LOST as error:
+            except Exception as error:  # noqa: BLE001 -- whatever it was, there is no connection
                 await self._drop_connection()
-                if not sent:
+                if not may_be_done:
                     fail(batch, LogUnavailableError(f"the database cannot be reached: {type(error).__name__}"))
                     return
-                fail(self._queue, LogUnavailableError("the database connection was lost"))
-                await asyncio.sleep(RECONNECT_PAUSE_S)
+                await self._pause()
+                continue
+            try:
+                row = await connection.fetchrow(APPEND.text, *batch_arguments([pending.append for pending in batch]))
+            except CONNECTION_LOST:
+                may_be_done = True
+                await self._drop_connection()
+                await self._pause()
             except Exception as error:  # noqa: BLE001 -- told to its caller, and never the end of the writer
-                await self._reject(batch, error)
+                await self._reject(batch, error, may_be_done=may_be_done)
                 return
             else:
                 self._answer(batch, row)
                 return
 
-    async def _reject(self, batch: list[Pending], error: Exception) -> None:
-        if len(batch) == 1:
-            fail(batch, AppendRejectedError(f"{type(error).__name__}: {error}"))
-            return
-        # What can fail is validated before it is queued. Should one slip through, its neighbours do not fail with it.
-        for pending in batch:
-            await self._commit([pending])
+    async def _pause(self) -> None:
+        fail(self._queue, LogUnavailableError("the database connection was lost"))
+        await asyncio.sleep(RECONNECT_PAUSE_S)
+
+    async def _reject(self, batch: list[Pending], error: Exception, *, may_be_done: bool) -> None:
+        if may_be_done and len(batch) == 1:
+            fail(batch, OutcomeUnknownError("the command was sent twice; the first may have been carried out"))
+        elif isinstance(error, asyncpg.InsufficientResourcesError) and not may_be_done:
+            fail(batch, LogUnavailableError(f"the database cannot take more: {type(error).__name__}"))
+        elif len(batch) == 1:
+            fail(batch, AppendRejectedError(reason_of(error)))
+        else:
+            # What can fail is validated before it is queued. Should one slip through, its neighbours do not fail.
+            for pending in batch:
+                await self._commit([pending], may_be_done=may_be_done)
 
     def _answer(self, batch: list[Pending], row: asyncpg.Record | None) -> None:
         if row is None:
             raise AssertionError("append_events answers one row")
         self._batches += 1
         for number, pending in enumerate(batch):
-            outcome = outcome_of(row, number)
+            outcome = outcome_of(row, number, pending.append)
             if isinstance(outcome, Appended) and not outcome.is_replay:
                 self._events += len(pending.append.events)
             if not pending.answer.done():
@@ -279,19 +306,26 @@ def batch_arguments(batch: Sequence[Append]) -> list[object]:
     ]
 
 
-def outcome_of(row: asyncpg.Record, number: int) -> Outcome:
+def outcome_of(row: asyncpg.Record, number: int, append: Append) -> Outcome:
     """Read one command's outcome from the answer's arrays."""
     match row["outcome"][number]:
         case 0 | 1 as replay:
+            behind = len(append.events) - 1 if replay else 0  # a replay is found by its first event; the rest follow it
             return Appended(
-                position=Position(row["position"][number]),
-                organization_position=OrganizationPosition(row["organization_position"][number]),
+                position=Position(row["position"][number] + behind),
+                organization_position=OrganizationPosition(row["organization_position"][number] + behind),
                 is_replay=bool(replay),
             )
         case 2:
             return VersionConflict(version=Version(row["version"][number]))
         case _:
             return ActorRestricted()
+
+
+def reason_of(error: Exception) -> str:
+    """Say why the database refused, without the detail that quotes the row: it may hold a verifier."""
+    message = str(error.args[0] if isinstance(error, asyncpg.PostgresError) and error.args else error)
+    return f"{type(error).__name__}: {message[:LONGEST_REASON]}"
 
 
 def fail(batch: Iterable[Pending], error: Exception) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import ipaddress
 import os
 import secrets
 from collections.abc import AsyncIterator
@@ -28,6 +27,7 @@ from service.bootstrap import bootstrap
 from service.database import open_database, prepare
 from service.hashing import HashingPool
 from service.key_files import open_key_file
+from service.listening import bound_sockets, is_loopback, listening, url_of
 from service.metrics import Metrics, gauge, new_metrics
 from service.organization_commands import OrganizationCommands
 from service.queries import Queries
@@ -72,7 +72,7 @@ async def open_core(settings: Settings) -> AsyncIterator[Core]:
         database = await stack.enter_async_context(open_database(settings))
         for name in await prepare(database):
             log.info("migrated", migration=name)
-        pool = await stack.enter_async_context(await database.pool(settings.pool_size))
+        pool = await stack.enter_async_context(database.pool(settings.pool_size))
         keys = await open_keys(pool, settings)
         hashing = HashingPool(threads=settings.hash_threads, queue_bound=settings.hash_queue)
         stack.push_async_callback(hashing.close)
@@ -226,63 +226,70 @@ def make_web_app(entrances: Entrances, *, explorer: bool) -> web.Application:
     app.add_routes(verification.routes(verification.VerifyEndpoint(verify=entrances.verify, record=entrances.record)))
     endpoints = health.HealthEndpoint(registry=entrances.metrics.registry, checks=checks, measure=entrances.measure)
     app.add_routes(health.routes(endpoints))
+
+    async def let_go(_: web.Request, response: web.StreamResponse) -> None:
+        if entrances.draining.is_set():  # so that a client's next request goes to another process
+            response.headers["Connection"] = "close"
+            response.force_close()
+
+    app.on_response_prepare.append(let_go)
     return app
 
 
 @asynccontextmanager
 async def serving(settings: Settings) -> AsyncIterator[tuple[Entrances, str, SecretText | None]]:
     """Serve until left: answers the URL and, on the first start, the first token's secret. Drains when left."""
-    async with open_core(settings) as core, CatchUp(core.pool) as catch_up:
-        first = await bootstrap(core.pool, core.installation, core.organizations, core.commands)
-        entrances = make_entrances(core, catch_up)
-        usage = asyncio.create_task(entrances.services.usage.run(), name="usage")
-        sweeper = asyncio.create_task(forget_replays(core.pool), name="replays")
+    async with AsyncExitStack() as stack:
+        sockets = stack.enter_context(bound_sockets(settings.host, settings.port))
+        core = await stack.enter_async_context(open_core(settings))
+        entrances = make_entrances(core, await stack.enter_async_context(CatchUp(core.pool)))
+        await stack.enter_async_context(recording(entrances.services.usage))
+        await stack.enter_async_context(forgetting_replays(core.pool))
         explorer = is_loopback(settings.host) if settings.explorer is None else settings.explorer
-        runner = web.AppRunner(
-            make_web_app(entrances, explorer=explorer),
-            access_log=None,
-            keepalive_timeout=settings.header_timeout_s,
-            shutdown_timeout=settings.drain_s,
-            handle_signals=False,
+        app = make_web_app(entrances, explorer=explorer)
+        idle_s, drain_s = settings.header_timeout_s, settings.drain_s
+        await stack.enter_async_context(listening(sockets, app, idle_s=idle_s, drain_s=drain_s))
+        stack.callback(entrances.draining.set)
+        first = await bootstrap(
+            core.pool,
+            core.installation,
+            organizations=core.organizations,
+            commands=core.commands,
+            file=settings.bootstrap_token_file,
         )
-        await runner.setup()
+        yield entrances, url_of(sockets, settings.host), first
+
+
+@asynccontextmanager
+async def recording(usage: UsageRecorder) -> AsyncIterator[None]:
+    """Write what is used; when left, all of it, or say that it was lost."""
+    task = asyncio.create_task(usage.run(), name="usage")
+    try:
+        yield
+    finally:
+        usage.stop()
         try:
-            site = web.TCPSite(runner, settings.host, settings.port, backlog=1024)
-            await site.start()
-            yield entrances, url_of(runner, settings.host), first
-            entrances.draining.set()
-        finally:
-            await runner.cleanup()
-            sweeper.cancel()
-            entrances.services.usage.stop()
-            await finish(usage)
+            await task
+        except Exception as error:  # noqa: BLE001 -- whatever it was, the rest is still to be closed in order
+            log.error("usage_lost", error=type(error).__name__)  # noqa: TRY400 -- its kind is all there is to say
 
 
-async def finish(usage: asyncio.Task[None]) -> None:
-    """Wait until the last uses are written, or say that they were lost."""
-    try:
-        await usage
-    except UNAVAILABLE as error:
-        log.error("usage_lost", error=type(error).__name__)  # noqa: TRY400 -- its kind is all there is to say
-
-
-async def forget_replays(pool: Pool) -> None:
+@asynccontextmanager
+async def forgetting_replays(pool: Pool) -> AsyncIterator[None]:
     """Delete sealed replays as they grow older than 24 hours, as long as the process runs."""
-    while True:
-        with contextlib.suppress(*UNAVAILABLE):
-            await vault.forget_old_replays(pool)
-        await asyncio.sleep(FORGET_EVERY_S)
 
+    async def forget() -> None:
+        while True:
+            try:
+                await vault.forget_old_replays(pool)
+            except Exception as error:  # noqa: BLE001 -- whatever it was, it is tried again
+                log.warning("replays_not_forgotten", error=type(error).__name__)
+            await asyncio.sleep(FORGET_EVERY_S)
 
-def is_loopback(host: str) -> bool:
-    """Say whether only this machine can reach what listens there."""
+    task = asyncio.create_task(forget(), name="replays")
     try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def url_of(runner: web.AppRunner, host: str) -> str:
-    """Write the URL that the service listens on, with the port it really got."""
-    port = runner.addresses[0][1]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task

@@ -33,13 +33,13 @@ class Principal:
         if not covers(self.scopes, scope):
             raise ForbiddenError(scope)
 
-    def hold_back(self, carried: Iterable[str]) -> Refused | None:
-        """Refuse to hand over a secret that carries scopes the principal does not hold itself."""
+    def hold_back(self, carried: Iterable[str], field: str) -> Refused | None:
+        """Refuse to grant, or to hand over in a secret, scopes that the principal does not hold itself."""
         lacking = missing(self.scopes, carried)
         if not lacking:
             return None
-        message = f"a secret that carries scopes you do not hold cannot be handed to you: {', '.join(lacking)}"
-        return Refused((Refusal(code=RefusalCode.SCOPE_NOT_HELD, message=message, field=("input", "scopes")),))
+        message = f"carries scopes that you do not hold yourself: {', '.join(lacking)}"
+        return Refused((Refusal(code=RefusalCode.SCOPE_NOT_HELD, message=message, field=("input", field)),))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

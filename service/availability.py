@@ -13,11 +13,10 @@ UNAVAILABLE: Final[tuple[type[Exception], ...]] = (
     HashingOverloadError,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # what a use meets that finds its connection in the middle of being ended
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
-    ConnectionError,
-    FileNotFoundError,  # the server's Unix socket, while it is down
-    TimeoutError,
+    OSError,  # a connection, a host's name, the server's Unix socket while it is down; time-outs are among them
 )
 RETRY_AFTER_S: Final = 1
 

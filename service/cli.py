@@ -24,10 +24,12 @@ from projections.read_models import READ_MODELS
 from projections.rebuild import RebuildError, rebuild
 from service.app import open_core, serving
 from service.authorization import operator
-from service.bootstrap import BootstrapError, SecretFile
+from service.availability import UNAVAILABLE
+from service.bootstrap import BootstrapError
 from service.database import DatabaseError, open_database, prepare
 from service.embedded_postgres import EmbeddedPostgresError
 from service.keyring import KeyFileError
+from service.listening import ListenError
 from service.logs import configure_logs
 from service.settings import OPTIONS, Settings, SettingsError, load
 
@@ -36,6 +38,7 @@ EXPECTED = (
     DatabaseError,
     EmbeddedPostgresError,
     KeyFileError,
+    ListenError,
     LogUnavailableError,
     MigrationError,
     OutcomeUnknownError,
@@ -52,11 +55,17 @@ def settings_options(*names: str) -> Callable[[Command], Command]:
     def decorate(command: Command) -> Command:
         for option in reversed(OPTIONS):
             if not names or option.name in names:
-                meaning = f"{option.help} ({option.expects}) [{option.variable}]"
+                default = f"; {option.default_text} if unset" if option.default_text else ""
+                meaning = f"{option.help} ({option.expects}{default}) [{option.variable}]"
                 command = click.option(option.flag, option.name, help=meaning, metavar="VALUE")(command)
         return command
 
     return decorate
+
+
+def examples(*commands: str) -> str:
+    """Write examples a line each, as click then leaves them."""
+    return "\n".join(("\b", "Examples:", *(f"  {command}" for command in commands)))
 
 
 def run(options: dict[str, Any], work: Callable[[Settings], Coroutine[Any, Any, None]]) -> None:
@@ -68,58 +77,81 @@ def run(options: dict[str, Any], work: Callable[[Settings], Coroutine[Any, Any, 
     configure_logs(settings)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(work(settings))
+            runner.run(interruptible(work(settings)))
     except EXPECTED as error:
         raise click.ClickException(str(error)) from None
+    except asyncio.CancelledError:
+        raise click.Abort from None
+    except UNAVAILABLE as error:
+        raise click.ClickException(f"the database went away ({type(error).__name__}): try again") from None
     except OSError as error:
-        raise click.ClickException(f"{error.strerror or error}") from None
+        where = f"{error.filename}: " if error.filename else ""
+        raise click.ClickException(f"{where}{error.strerror or error}") from None
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+async def interruptible(work: Coroutine[Any, Any, None]) -> None:
+    """Do the work; the first signal to stop cancels it, so that what it started is stopped in order."""
+    working, told = asyncio.ensure_future(work), tell_signals()
+    told.add_done_callback(lambda _: working.cancel())
+    await working
+
+
+def tell_signals() -> asyncio.Future[int]:
+    """Answer the first signal to stop from now on, which whoever asked before does not see any more."""
+    loop = asyncio.get_running_loop()
+    told: asyncio.Future[int] = loop.create_future()
+
+    def tell(signal_number: int) -> None:
+        if not told.done():
+            told.set_result(signal_number)
+
+    for signal_number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        if signal_number != signal.SIGHUP or signal.getsignal(signal_number) != signal.SIG_IGN:  # as nohup has it
+            loop.add_signal_handler(signal_number, tell, signal_number)
+    return told
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=examples("entri serve", "entri serve --help", "ENTRI_PORT=9090 entri serve"),
+)
 @click.version_option(version("entri-tokens"), prog_name="entri")
 def main() -> None:
     """Issue, rotate, revoke and verify API credentials, and keep their whole history."""
 
 
-@main.command()
+@main.command(
+    epilog=examples(
+        "entri serve",
+        "entri serve --port 9090 --data-dir /var/lib/entri",
+        "ENTRI_DATABASE_URL=postgresql://entri@db/entri entri serve --host 0.0.0.0",
+    )
+)
 @settings_options()
 def serve(**options: str | None) -> None:
-    r"""Serve GraphQL on /graphql, gateways on /verify, operators on /livez, /readyz and /metrics.
-
-    \b
-    Examples:
-      entri serve
-      entri serve --port 9090 --data-dir /var/lib/entri
-      ENTRI_DATABASE_URL=postgresql://entri@db/entri entri serve --host 0.0.0.0
-    """
+    """Serve GraphQL on /graphql, gateways on /verify, operators on /livez, /readyz and /metrics."""
     run(options, serve_until_told)
 
 
 async def serve_until_told(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT."""
-    told = asyncio.Event()
-    for signal_number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(signal_number, told.set)
-    path = settings.bootstrap_token_file
-    file = None if path is None or path.exists() else SecretFile(path)
-    async with serving(settings) as (_, url, first):
-        if file is not None:
-            file.write(first)
-        elif first is not None:
-            click.echo(f"bootstrap token: {first.reveal()}")
-        click.echo(f"serving {url}/graphql", err=True)
-        await told.wait()
+    """Serve until a signal to stop; let those who route requests here notice when that comes from a supervisor."""
+    try:
+        async with serving(settings) as (entrances, url, first):
+            told = tell_signals()
+            if first is not None:
+                click.echo(f"bootstrap token: {first.reveal()}")
+            click.echo(f"serving {url}/graphql", err=True)
+            if await told == signal.SIGTERM:
+                entrances.draining.set()
+                await asyncio.sleep(settings.drain_delay_s)
+    except asyncio.CancelledError:
+        click.echo("stopped before it served", err=True)
 
 
-@main.command()
+@main.command(epilog=examples("entri migrate --database-url postgresql://entri_owner@db/entri"))
 @settings_options(*DATABASE_OPTIONS)
 def migrate(**options: str | None) -> None:
-    r"""Bring the database up to date; prints what was applied. `entri serve` does so by itself.
-
-    \b
-    Example:
-      entri migrate --database-url postgresql://entri_owner@db/entri
-    """
+    """Bring the database up to date; prints what was applied. `entri serve` does so by itself."""
 
     async def work(settings: Settings) -> None:
         async with open_database(settings) as database:
@@ -129,16 +161,11 @@ def migrate(**options: str | None) -> None:
     run(options, work)
 
 
-@main.command("rebuild")
+@main.command("rebuild", epilog=examples("entri rebuild tokens"))
 @click.argument("name", type=click.Choice(list(READ_MODELS)))
 @settings_options(*DATABASE_OPTIONS)
 def rebuild_command(name: str, **options: str | None) -> None:
-    r"""Fold a read model from the log into a new table beside the live one, and switch to it.
-
-    \b
-    Example:
-      entri rebuild tokens
-    """
+    """Fold a read model from the log into a new table beside the live one, and switch to it."""
 
     async def work(settings: Settings) -> None:
         async with open_database(settings) as database:
@@ -159,39 +186,34 @@ def show_progress(events: int) -> None:
         click.echo(f"\r{events:,} events", err=True, nl=False)
 
 
-@main.command()
+@main.command(epilog=examples("entri schema > schema.graphql"))
 def schema() -> None:
-    r"""Print the GraphQL schema.
-
-    \b
-    Example:
-      entri schema > schema.graphql
-    """
+    """Print the GraphQL schema."""
     from service.api.schema import make_schema  # noqa: PLC0415 -- only this command needs it
 
     click.echo(make_schema().as_str())
 
 
-@main.group()
+@main.group(
+    epilog=examples(
+        'entri admin organization create "Acme"',
+        "entri admin token create --organization org_… --name ci --scope tokens:read",
+    )
+)
 def admin() -> None:
     """Do what only the operator may: with the database's own credentials, from its host."""
 
 
-@admin.group()
+@admin.group(epilog=examples('entri admin organization create "Acme"'))
 def organization() -> None:
-    """Organizations."""
+    """Make organizations."""
 
 
-@organization.command("create")
+@organization.command("create", epilog=examples('entri admin organization create "Acme"'))
 @click.argument("name")
 @settings_options(*DATABASE_OPTIONS, *KEY_OPTIONS)
 def create_organization(name: str, **options: str | None) -> None:
-    r"""Create an organization; prints its id.
-
-    \b
-    Example:
-      entri admin organization create "Acme"
-    """
+    """Create an organization; prints its id."""
 
     async def work(settings: Settings) -> None:
         async with open_core(settings) as core:
@@ -200,23 +222,23 @@ def create_organization(name: str, **options: str | None) -> None:
     run(options, work)
 
 
-@admin.group("token")
+@admin.group("token", epilog=examples("entri admin token create --organization org_… --name ci --scope tokens:read"))
 def token_group() -> None:
-    """Tokens."""
+    """Make tokens."""
 
 
-@token_group.command("create")
+@token_group.command(
+    "create",
+    epilog=examples(
+        "entri admin token create --organization org_… --name ci --scope tokens:read --scope tokens:verify"
+    ),
+)
 @click.option("--organization", "organization_id", required=True, help="The organization's id (org_…).")
 @click.option("--name", required=True, help="What people call the token.")
 @click.option("--scope", "scopes", multiple=True, help="What it may do, such as tokens:read; may be repeated.")
 @settings_options(*DATABASE_OPTIONS, *KEY_OPTIONS)
 def create_token(organization_id: str, name: str, scopes: tuple[str, ...], **options: str | None) -> None:
-    r"""Issue an API token; prints its secret alone, once.
-
-    \b
-    Example:
-      entri admin token create --organization org_… --name ci --scope tokens:read --scope tokens:verify
-    """
+    """Issue an API token; prints its secret alone, once."""
 
     async def work(settings: Settings) -> None:
         async with open_core(settings) as core:

@@ -4,9 +4,10 @@ Two roles: the owner makes and migrates tables; `entri_service` may only do what
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import asyncpg
@@ -15,13 +16,18 @@ import structlog
 from events.migrate import migrate
 from events.statement import Connection, Pool
 from service import embedded_postgres
+from service.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
 from service.settings import Settings
+from service.watchdog import keep_running
 
 LAYERS: Final = ("events.migrations", "projections.migrations", "service.migrations")
 SERVICE_ROLE: Final = "entri_service"
 OLDEST_SERVER: Final = 150000
 OLDEST_WITH_TRANSACTION_TIMEOUT: Final = 170000
 STATEMENT_TIMEOUT_MS: Final = 10_000
+CONNECT_TIMEOUT_S: Final = 5.0
+COMMAND_TIMEOUT_S: Final = 15.0
+"""Beyond the server's own limit of a statement: for a server that has stopped answering altogether."""
 
 log = structlog.get_logger(__name__)
 
@@ -45,19 +51,30 @@ class Database:
 
     async def connect(self) -> Connection:
         """Connect as the service's role. Raises the driver's errors."""
-        return await asyncpg.connect(self.service_dsn, server_settings=self._session(), command_timeout=15)
+        return await asyncpg.connect(
+            self.service_dsn,
+            server_settings=self._session(),
+            timeout=CONNECT_TIMEOUT_S,
+            command_timeout=COMMAND_TIMEOUT_S,
+        )
 
-    async def pool(self, size: int) -> Pool:
-        """Open a pool of connections as the service's role."""
-        return await asyncpg.create_pool(
+    @asynccontextmanager
+    async def pool(self, size: int) -> AsyncIterator[Pool]:
+        """Open a pool of connections as the service's role. Raises DatabaseError."""
+        pool = asyncpg.create_pool(
             self.service_dsn,
             min_size=1,
             max_size=size,
             server_settings=self._session(),
-            command_timeout=15,
+            timeout=CONNECT_TIMEOUT_S,
+            command_timeout=COMMAND_TIMEOUT_S,
             reset=keep_session,
             max_inactive_connection_lifetime=60,
         )
+        with told_plainly("the service cannot connect to the database"):
+            await pool
+        async with pool:
+            yield pool
 
     def _session(self) -> dict[str, str]:
         session = {
@@ -78,30 +95,56 @@ async def keep_session(connection: Connection) -> None:
 
 async def connect(dsn: str, session: dict[str, str]) -> Connection:
     """Connect, or say why not without showing the URL. Raises DatabaseError."""
+    with told_plainly("cannot connect to the database"):
+        return await asyncpg.connect(dsn, server_settings=session, timeout=CONNECT_TIMEOUT_S)
+
+
+@contextmanager
+def told_plainly(what: str) -> Iterator[None]:
+    """Turn what the driver raises while it connects into a DatabaseError that shows no part of the URL."""
     try:
-        return await asyncpg.connect(dsn, server_settings=session, timeout=10)
-    except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
-        raise DatabaseError(f"cannot connect to the database: {type(error).__name__}: {plain(error)}") from None
+        yield
+    except asyncpg.InsufficientPrivilegeError as error:
+        hint = f": its login must be a member of {SERVICE_ROLE}" if SERVICE_ROLE in str(error) else ""
+        raise DatabaseError(f"{what}: {in_a_line(error)}{hint}") from None
+    except (OSError, asyncpg.PostgresError) as error:
+        raise DatabaseError(f"{what}: {in_a_line(error) or 'it does not answer'}") from None
+    except (ValueError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
+        raise DatabaseError(f"{what}: check the database URL ({type(error).__name__})") from None
 
 
-def plain(error: BaseException) -> str:
-    """Say what the driver said, but for messages that may hold a part of the URL."""
-    return str(error) if isinstance(error, OSError | asyncpg.PostgresError) else "check the database URL"
+def in_a_line(error: Exception) -> str:
+    """Write what the server said, its detail and its hint, in one line."""
+    return "; ".join(str(error).splitlines())
 
 
 @asynccontextmanager
 async def open_database(settings: Settings) -> AsyncIterator[Database]:
-    """Find the database, or start the embedded one for as long as it is used."""
+    """Find the database, or start the embedded one and keep it running for as long as it is used."""
     if settings.database_url is not None:
         owner = settings.owner_database_url or settings.database_url
         yield Database(owner_dsn=owner, service_dsn=settings.database_url, set_role=True)
         return
-    embedded = await asyncio.to_thread(embedded_postgres.start, settings.data_dir)
+    embedded = await started(settings.data_dir)
     log.info("embedded_postgres", joined=embedded.joined, cluster=str(embedded.cluster_path))
+    watchdog = asyncio.create_task(keep_running(embedded), name="watchdog")
     try:
         yield Database(owner_dsn=embedded.owner_dsn, service_dsn=embedded.service_dsn, set_role=False)
     finally:
+        watchdog.cancel()
         await asyncio.to_thread(embedded.release)
+
+
+async def started(data_dir: Path) -> EmbeddedPostgres:
+    """Start or join the embedded server; when cancelled meanwhile, stop it again."""
+    starting = asyncio.ensure_future(asyncio.to_thread(embedded_postgres.start, data_dir))
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        with suppress(EmbeddedPostgresError):
+            embedded = await starting
+            await asyncio.to_thread(embedded.release)
+        raise
 
 
 async def prepare(database: Database) -> Sequence[str]:
@@ -111,8 +154,7 @@ async def prepare(database: Database) -> Sequence[str]:
         await check_server(connection)
         return await migrate(connection, LAYERS)
     except asyncpg.PostgresError as error:
-        hint = f" ({error.hint})" if getattr(error, "hint", None) else ""
-        raise DatabaseError(f"the database cannot be migrated: {error}{hint}") from error
+        raise DatabaseError(f"the database cannot be migrated: {in_a_line(error)}") from error
     finally:
         await connection.close()
 

@@ -33,6 +33,7 @@ from service.postgres_programs import (
 __all__ = ["EmbeddedPostgres", "EmbeddedPostgresError", "start"]
 
 _NO_RESPONSE = 2  # of pg_isready
+_ORPHANS = "pre-existing shared memory block"  # in the server's log
 
 # Written anew at every start: durability is not a matter of taste, and there is nothing here to tune before the
 # service has outgrown the embedded server.
@@ -131,10 +132,16 @@ class _Server:
         written = self.account.run("sh", "-c", script, self.cluster, self.socket_dir, stdin=configuration)
         if written.returncode != 0:
             raise self.failure(f"{self.cluster} cannot be written", written)
-        log = str(self.cluster / "server.log")
-        started = self.control("start", "-w", "-t", str(PATIENCE_S), "-s", "-l", log)
-        if started.returncode != 0:
-            raise self.failure(f"PostgreSQL did not start in {self.cluster}", started)
+        self._start_when_orphans_are_gone()
+
+    def _start_when_orphans_are_gone(self) -> None:
+        give_up_at = time.monotonic() + PATIENCE_S
+        arguments = ("start", "-w", "-t", str(PATIENCE_S), "-s", "-l", str(self.cluster / "server.log"))
+        while (started := self.control(*arguments)).returncode != 0:
+            # What a killed postmaster leaves behind ends with its statement, and PostgreSQL does not start before.
+            if _ORPHANS not in self.log_tail() or time.monotonic() > give_up_at:
+                raise self.failure(f"PostgreSQL did not start in {self.cluster}", started)
+            time.sleep(0.1)
 
     def stop(self) -> None:
         """Stop the server if it runs, and wait for its shutdown checkpoint."""
@@ -170,6 +177,16 @@ class EmbeddedPostgres:
     _server: _Server
     _data_dir: Path
     _users: int | None
+
+    @property
+    def socket_path(self) -> Path:
+        """Say where the server listens."""
+        return self._server.socket_dir / ".s.PGSQL.5432"
+
+    def ensure_running(self) -> bool:
+        """Start the server again if it died, unless we gave it up; tells whether it had to be started. Blocking."""
+        with _start_stop_lock(self._data_dir):
+            return self._users is not None and not self._server.ensure_running()
 
     def release(self) -> None:
         """Give up our use; the last one out stops the server and waits for it. Blocking; a second call does nothing."""

@@ -35,4 +35,13 @@ def configure_logs(settings: Settings) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
-    logging.basicConfig(level=max(settings.log_level, logging.WARNING), stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=SHARED,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
+        )
+    )
+    logging.basicConfig(level=max(settings.log_level, logging.WARNING), handlers=[handler])
+    # It tells of each attempt to reconnect, with a traceback; whoever needs the connection says so in a line.
+    logging.getLogger("asyncpg.pool").setLevel(logging.ERROR)

@@ -4,6 +4,7 @@ What a principal may not see is absent exactly like what does not exist; only a 
 Must never take an organization from an input.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -11,8 +12,10 @@ from typing import Final
 from events import log
 from events.entry import RecordedEvent
 from events.envelope import Actor, ActorKind, OrganizationPosition
+from events.identifiers import prefix_of
 from events.log import HistoryQuery
 from events.organizations import OrganizationState
+from events.registry import TYPES
 from events.scopes import covers
 from events.statement import Pool
 from projections.organizations import find_organization
@@ -29,6 +32,7 @@ from projections.tokens import (
 from service.authorization import Principal
 
 LONGEST_WAIT_S: Final = 5.0
+POLL_S: Final = 0.1
 
 
 class NotReachedError(Exception):
@@ -41,16 +45,31 @@ class Queries:
 
     pool: Pool
     catch_up: CatchUp
+    longest_wait_s: float = LONGEST_WAIT_S
 
-    async def organization(self, principal: Principal) -> OrganizationState | None:
-        """Read the principal's own organization."""
-        return await find_organization(self.pool, principal.organization)
+    async def organization(self, principal: Principal) -> OrganizationState:
+        """Read the principal's organization. Raises ForbiddenError."""
+        principal.require("organization:read")
+        return await self.own_organization(principal)
+
+    async def own_organization(self, principal: Principal) -> OrganizationState:
+        """Read what the principal belongs to, which it may always see."""
+        state = await find_organization(self.pool, principal.organization)
+        if state is None:
+            raise LookupError("the organization of a principal has no row")
+        return state
+
+    async def organization_by_id(self, principal: Principal, organization: str) -> OrganizationState | None:
+        """Read an organization: the principal's own, when it may be seen."""
+        if organization != principal.organization or not covers(principal.scopes, "organization:read"):
+            return None
+        return await self.own_organization(principal)
 
     async def tokens_by_id(self, principal: Principal, ids: Sequence[str]) -> dict[str, TokenView]:
         """Read some tokens of the organization; one that may not be seen is not there."""
         if not covers(principal.scopes, "tokens:read"):
             ids = [token_id for token_id in ids if token_id == principal.actor.id]
-        return await find_tokens(self.pool, principal.organization, ids)
+        return await find_tokens(self.pool, principal.organization, well_formed(ids))
 
     async def changed_token(self, principal: Principal, token_id: str) -> TokenView | None:
         """Read a token that the principal has just changed, as it stands now."""
@@ -59,22 +78,32 @@ class Queries:
     async def actor_names(self, principal: Principal, actors: Sequence[Actor]) -> dict[str, str]:
         """Find what actors are called; what is not a token of the organization's is called by its id."""
         ids = [actor.id for actor in actors if actor.kind is ActorKind.TOKEN]
+        if not any(covers(principal.scopes, scope) for scope in ("tokens:read", "events:read")):
+            ids = [token_id for token_id in ids if token_id == principal.actor.id]
         return await find_names(self.pool, principal.organization, ids) if ids else {}
 
     async def tokens_page(self, principal: Principal, query: TokenPageQuery) -> list[TokenView]:
         """Read a page of the organization's tokens. Raises ForbiddenError."""
         principal.require("tokens:read")
-        return await page_tokens(self.pool, replace(query, organization=principal.organization))
+        query = replace(query, organization=principal.organization, filter=possible(query.filter))
+        return await page_tokens(self.pool, query)
 
     async def tokens_count(self, principal: Principal, token_filter: TokenFilter) -> int:
         """Count the organization's tokens that a filter lets through. Raises ForbiddenError."""
         principal.require("tokens:read")
-        return await count_tokens(self.pool, principal.organization, token_filter)
+        return await count_tokens(self.pool, principal.organization, possible(token_filter))
 
     async def history(self, principal: Principal, query: HistoryQuery) -> list[RecordedEvent]:
         """Read a page of the organization's history. Raises ForbiddenError."""
         principal.require("events:read")
-        return await log.read_history(self.pool, replace(query, organization=principal.organization))
+        query = replace(
+            query,
+            organization=principal.organization,
+            types=None if query.types is None else tuple(name for name in query.types if name in TYPES),
+            subjects=None if query.subjects is None else well_formed(query.subjects),
+            actors=None if query.actors is None else tuple(name for name in query.actors if "\0" not in name),
+        )
+        return await log.read_history(self.pool, query)
 
     async def event(self, principal: Principal, event_id: str) -> RecordedEvent | None:
         """Read one event of the organization's history, when it may be seen."""
@@ -83,9 +112,32 @@ class Queries:
         return await log.read_event(self.pool, event_id, principal.organization)
 
     async def wait_for(self, principal: Principal, position: int) -> None:
-        """Wait until the read models hold a position of the organization's history. Raises NotReachedError."""
-        place = await log.find_position(self.pool, principal.organization, OrganizationPosition(position))
+        """Wait until the tokens hold a position of the history. Raises ForbiddenError or NotReachedError."""
+        principal.require("tokens:read")
+        try:
+            async with asyncio.timeout(self.longest_wait_s):
+                while not await self._holds(  # noqa: ASYNC110 -- another process may append it
+                    principal.organization, OrganizationPosition(position)
+                ):
+                    await asyncio.sleep(POLL_S)
+        except TimeoutError:
+            raise NotReachedError("this position was not reached in time: ask again") from None
+
+    async def _holds(self, organization: str, position: OrganizationPosition) -> bool:
+        place = await log.find_position(self.pool, organization, position)
         if place is None:
-            raise NotReachedError("the organization's history has not reached this position")
-        if not await self.catch_up.wait_for("token_last_used", place, timeout_s=LONGEST_WAIT_S):
-            raise NotReachedError("the read models did not reach this position in time")
+            return False
+        return await self.catch_up.wait_for("token_last_used", place, timeout_s=self.longest_wait_s)
+
+
+def well_formed(ids: Sequence[str]) -> tuple[str, ...]:
+    """Leave out what cannot be an id, and so not that of anything."""
+    return tuple(identifier for identifier in ids if prefix_of(identifier) is not None)
+
+
+def possible(token_filter: TokenFilter) -> TokenFilter:
+    """Ask for no application at all where the one asked for cannot be an id."""
+    application_id = token_filter.application_id
+    if application_id is None or prefix_of(application_id) is not None:
+        return token_filter
+    return replace(token_filter, application_id="")

@@ -48,6 +48,7 @@ class Settings:
     max_aliases: int
     max_cost: int
     header_timeout_s: float
+    drain_delay_s: float
     drain_s: float
 
 
@@ -60,6 +61,15 @@ class Option:
     default: Any
     expects: str
     help: str
+    default_shown: str | None = None
+    """The default as one would write it, where that is not how it is held."""
+
+    @property
+    def default_text(self) -> str:
+        """Write the default; empty when there is none."""
+        if self.default_shown is not None or self.default in (None, ()):
+            return self.default_shown or ""
+        return f"{self.default:g}" if isinstance(self.default, float) else str(self.default)
 
     @property
     def variable(self) -> str:
@@ -148,7 +158,12 @@ OPTIONS: Final = (
     Option(name="host", read=str, default="127.0.0.1", expects="an address", help="address to listen on"),
     Option(name="port", read=whole(0, 65535), default=8080, expects="0 to 65535", help="port; 0 picks a free one"),
     Option(
-        name="data_dir", read=file, default=Path("data").absolute(), expects=PATH, help="keys and embedded database"
+        name="data_dir",
+        read=file,
+        default=Path("data").absolute(),
+        default_shown="./data",
+        expects=PATH,
+        help="keys and embedded database",
     ),
     Option(name="database_url", read=database_url, default=None, expects=URL, help="PostgreSQL 15+; embedded if unset"),
     Option(name="owner_database_url", read=database_url, default=None, expects=URL, help="the owner's, for migrations"),
@@ -156,17 +171,33 @@ OPTIONS: Final = (
     Option(name="kek_file", read=file, default=None, expects=PATH, help="key-encryption keys; in the data directory"),
     Option(name="bootstrap_token_file", read=file, default=None, expects=PATH, help="where the first token is written"),
     Option(name="secret_prefix", read=prefix, default=DEFAULT_PREFIX, expects=PREFIX_RULE, help="how secrets begin"),
-    Option(name="explorer", read=switch, default=None, expects="on, off or auto", help="GraphQL page; auto: loopback"),
+    Option(
+        name="explorer",
+        read=switch,
+        default=None,
+        default_shown="auto",
+        expects="on, off or auto",
+        help="GraphQL page; auto: on a loopback address",
+    ),
     Option(name="trusted_proxies", read=networks, default=(), expects="networks", help="believed X-Forwarded-For"),
     Option(
-        name="log_level", read=level, default=logging.INFO, expects="debug, info, warning or error", help="log level"
+        name="log_level",
+        read=level,
+        default=logging.INFO,
+        default_shown="info",
+        expects="debug, info, warning or error",
+        help="log level",
     ),
     Option(name="log_format", read=log_format, default="text", expects="json or text", help="log lines"),
     Option(name="pool_size", read=whole(2, 200), default=10, expects="2 to 200", help="database connections"),
     Option(name="hash_threads", read=whole(1, 64), default=2, expects="1 to 64", help="Argon2 threads"),
     Option(name="hash_queue", read=whole(1, 100_000), default=256, expects="1 to 100000", help="waiting hashes"),
     Option(
-        name="usage_window_s", read=seconds(0, 3600), default=60.0, expects="0 to 3600", help="uses folded into one"
+        name="usage_window_s",
+        read=seconds(0, 3600),
+        default=60.0,
+        expects="0 to 3600",
+        help="uses of a key within it are one event; 0 writes each",
     ),
     Option(
         name="partition_size",
@@ -183,6 +214,13 @@ OPTIONS: Final = (
     Option(name="max_aliases", read=whole(0, 1_000), default=30, expects="0 to 1000", help="GraphQL aliases"),
     Option(name="max_cost", read=whole(1, 10**6), default=5_000, expects="1 to 10^6", help="GraphQL static cost"),
     Option(name="header_timeout_s", read=seconds(1, 600), default=20.0, expects="1 to 600", help="idle connections"),
+    Option(
+        name="drain_delay_s",
+        read=seconds(0, 600),
+        default=1.0,
+        expects="0 to 600",
+        help="on SIGTERM, how long /readyz says 503 before the port is closed",
+    ),
     Option(name="drain_s", read=seconds(0, 600), default=15.0, expects="0 to 600", help="wait for requests at the end"),
 )
 

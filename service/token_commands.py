@@ -235,7 +235,7 @@ class TokenCommands:
         _, state = await self._history(caller.principal.organization, probe)
         if state is None:
             return not_found()
-        if replay.secret is not None and (refused := caller.principal.hold_back(state.scopes)):
+        if replay.secret is not None and (refused := caller.principal.hold_back(state.scopes, KEY_FIELD[-1])):
             return refused
         position = OrganizationPosition(replay.organization_position)
         return Done(token_id=replay.token_id, position=position, secret=replay.secret)
@@ -252,7 +252,8 @@ def judge(
     decision = tokens.decide(command, state, now=now)
     if isinstance(decision, Refused) or not decision:
         return decision
-    return principal.hold_back(granted(command, state)) or decision
+    field = "id" if isinstance(command, tokens.RotateToken) else "scopes"
+    return principal.hold_back(granted(command, state), field) or decision
 
 
 def granted(command: tokens.TokenCommand, state: TokenState | None) -> tuple[str, ...]:

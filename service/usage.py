@@ -1,8 +1,9 @@
 """Usage: uses are folded in memory and flushed to the log about once a second. Must never make a verification wait.
 
-The first use of a secret is written with the next flush, further uses of it as one `TokenUsed` per window. Memory is
-bounded: past the bound uses go uncounted and the log says so with a `UsageGap`. A clean stop flushes everything; what a
-crash loses is noticed by the markers in `usage_buffers`, which another process turns into one gap each.
+The first use of a secret is written with the next flush and opens a window; further uses of it are written as one
+`TokenUsed` when that ends. Memory is bounded: past the bound uses go uncounted and the log says so with a `UsageGap`. A
+clean stop flushes everything; what a crash loses is noticed by the markers in `usage_buffers`, which another process
+turns into one gap each.
 """
 
 import asyncio
@@ -28,12 +29,17 @@ CLEAR_BUFFERS: Final = load("service.statements", "clear_buffers")
 FIND_ORPHANS: Final = load("service.statements", "find_orphaned_buffers")
 FLUSH_EVERY_S: Final = 1.0
 MOST_BUFFERED: Final = 100_000
-EVENTS_AT_ONCE: Final = 200
+EVENTS_AT_ONCE: Final = 100
 GATHER_S: Final = 0.05
 RENEW_AFTER: Final = timedelta(seconds=10)
 ORPHANED_AFTER: Final = timedelta(seconds=60)
 NEVER: Final = datetime.min.replace(tzinfo=UTC)
-SWEEP_EVERY_FLUSHES: Final = 15
+SWEEP_EVERY: Final = timedelta(seconds=15)
+LAST_PATIENCE_S: Final = 10.0
+LAST_PAUSE_S: Final = 0.25
+
+Key = tuple[str, int, int]
+"""A token's id, the generation of its secret, and 0 or, where each use is written, a number."""
 
 log = structlog.get_logger(__name__)
 
@@ -51,7 +57,7 @@ class Uses:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsageSettings:
-    """How uses are folded: the window in seconds; 0 writes the uses of every flush at once."""
+    """How uses are folded: the window in seconds; 0 folds nothing and writes every use."""
 
     window_s: float = 60.0
     process: str
@@ -68,11 +74,18 @@ class UsageRecorder:
         self._pool = pool
         self._writer = writer
         self._settings = settings
-        self._buffer: dict[tuple[str, int], Uses] = {}
-        self._quiet_until: dict[tuple[str, int], datetime] = {}
+        self._window = timedelta(seconds=settings.window_s)
+        self._due: dict[Key, Uses] = {}
+        self._waiting: dict[Key, Uses] = {}
+        self._windows: dict[Key, datetime] = {}
+        """Until when each secret's uses wait, the first to end first."""
+        self._number = 0
         self._overflow: dict[str, datetime] = {}
         self._outbox: deque[Append] = deque()
+        self._held_until: dict[str, datetime] = {}
+        """Until when an organization's uses may be in memory, by what is known now."""
         self._marked: dict[str, datetime] = {}
+        self._swept_at = NEVER
         self._completed: dict[tuple[str, int], Credential] = {}
         self._wake = asyncio.Event()
         self._closing = False
@@ -80,41 +93,40 @@ class UsageRecorder:
     @property
     def buffered(self) -> int:
         """Count the secrets whose uses wait to be written."""
-        return len(self._buffer)
+        return len(self._due) + len(self._waiting)
 
     def record(self, credential: Credential, address: str | None) -> None:
         """Count one use now: a dictionary update."""
         now = self._settings.clock()
-        key = (credential.token_id, credential.generation)
-        uses = self._buffer.get(key)
+        key = self._key(credential)
+        uses = self._waiting.get(key) or self._due.get(key)
         if uses is None:
-            if len(self._buffer) >= MOST_BUFFERED:
+            if self.buffered >= MOST_BUFFERED:
                 self._overflow.setdefault(credential.organization, now)
                 return
-            uses = self._buffer[key] = Uses(credential, 0, now, now)
-            if credential.organization not in self._marked or key not in self._quiet_until:
+            buffer = self._waiting if key in self._windows else self._due
+            uses = buffer[key] = Uses(credential, 0, now, now)
+            if buffer is self._due or credential.organization not in self._marked:
                 self._wake.set()
         uses.count += 1
         uses.last_used_at = now
         if credential.completes_rotation:
-            self._completed[key] = credential
+            self._completed[credential.token_id, credential.generation] = credential
             self._wake.set()
         if address is not None and len(uses.addresses) < MOST_ADDRESSES:
             uses.addresses[address] = None
 
     async def run(self) -> None:
         """Flush when something new was used and once a second, until told to stop; then write everything."""
-        flushes = 0
         while not self._closing:
             await self._pause()
             try:
                 await self.flush()
-                if flushes % SWEEP_EVERY_FLUSHES == 0:
+                if self._swept_at + SWEEP_EVERY <= self._settings.clock():
                     await self.sweep_orphans()
             except Exception as error:  # noqa: BLE001 -- whatever it was, it is kept and tried again
-                log.warning("usage_flush_failed", error=type(error).__name__, buffered=len(self._buffer))
-            flushes += 1
-        await self.flush(everything=True)
+                log.warning("usage_flush_failed", error=type(error).__name__, buffered=self.buffered)
+        await self._flush_at_last()
 
     def stop(self) -> None:
         """Let `run` write everything and end; call when no use is recorded any more."""
@@ -131,13 +143,15 @@ class UsageRecorder:
         self._fill_outbox(now, everything=everything)
         await self._mark(now)
         await self._send()
-        await self._unmark()
+        await self._unmark(now, everything=everything)
         while self._completed:
-            await self._settings.complete_rotation(next(iter(self._completed.values())))
-            del self._completed[next(iter(self._completed))]
+            key, credential = next(iter(self._completed.items()))
+            await self._settings.complete_rotation(credential)
+            del self._completed[key]
 
     async def sweep_orphans(self) -> None:
         """Turn the markers of processes that are gone into one `UsageGap` each."""
+        self._swept_at = self._settings.clock()
         for row in await self._pool.fetch(FIND_ORPHANS.text, ORPHANED_AFTER):
             gap = UsageGap(
                 organization_id=row["organization"],
@@ -151,6 +165,11 @@ class UsageRecorder:
             )
             await self._pool.execute(CLEAR_BUFFERS.text, row["process"], [row["organization"]])
 
+    def _key(self, credential: Credential) -> Key:
+        if not self._window:
+            self._number += 1
+        return credential.token_id, credential.generation, self._number
+
     async def _pause(self) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FLUSH_EVERY_S):
@@ -159,23 +178,45 @@ class UsageRecorder:
                 await asyncio.sleep(GATHER_S)
         self._wake.clear()
 
+    async def _flush_at_last(self) -> None:
+        loop = asyncio.get_running_loop()
+        give_up_at = loop.time() + LAST_PATIENCE_S
+        while True:
+            try:
+                await self.flush(everything=True)
+            except Exception:
+                if loop.time() > give_up_at:
+                    raise
+                await asyncio.sleep(LAST_PAUSE_S)
+            else:
+                return
+
     def _fill_outbox(self, now: datetime, *, everything: bool) -> None:
-        self._quiet_until = {key: until for key, until in self._quiet_until.items() if until > now}
-        due = [key for key in self._buffer if everything or key not in self._quiet_until]
+        taken = self._taken(now, everything=everything)
         events: list[tuple[str, UsageEvent]] = [
             (name, UsageGap(organization_id=name, cause=GapCause.OVERFLOW, began_at=began_at, ended_at=now))
             for name, began_at in self._overflow.items()
         ]
         self._overflow.clear()
-        taken = [self._buffer.pop(key) for key in due]
         events += [(uses.credential.organization, token_used(uses)) for uses in taken]
-        if self._settings.window_s:
-            window = timedelta(seconds=self._settings.window_s)
-            self._quiet_until.update((key, now + window) for key in due)
         new_ids = (new_id("evt", now, self._settings.random_bytes) for _ in events)
         written = [self._written(*event, event_id) for event, event_id in zip(events, new_ids, strict=True)]
         for start in range(0, len(written), EVENTS_AT_ONCE):
             self._outbox.append(Append(events=tuple(written[start : start + EVENTS_AT_ONCE]), expected=None))
+
+    def _taken(self, now: datetime, *, everything: bool) -> list[Uses]:
+        """Take what is due, and open a window for each secret of it."""
+        while self._windows and (everything or next(iter(self._windows.values())) <= now):
+            key = next(iter(self._windows))
+            del self._windows[key]
+            if (waited := self._waiting.pop(key, None)) is not None:
+                self._due[key] = waited
+        taken, self._due = self._due, {}
+        for key, uses in taken.items():
+            self._held_until[uses.credential.organization] = now + max(self._window, RENEW_AFTER)
+            if self._window and len(self._windows) < MOST_BUFFERED:
+                self._windows[key] = now + self._window
+        return list(taken.values())
 
     async def _send(self) -> None:
         while self._outbox:
@@ -183,19 +224,18 @@ class UsageRecorder:
             self._outbox.popleft()
 
     async def _mark(self, now: datetime) -> None:
-        buffered = {uses.credential.organization for uses in self._buffer.values()}
-        stale = [name for name in buffered if self._marked.get(name, NEVER) + RENEW_AFTER <= now]
+        stale = [name for name in self._held_until if self._marked.get(name, NEVER) + RENEW_AFTER <= now]
         if stale:
             await self._pool.execute(MARK_BUFFERS.text, self._settings.process, stale)
             self._marked.update(dict.fromkeys(stale, now))
 
-    async def _unmark(self) -> None:
-        buffered = {uses.credential.organization for uses in self._buffer.values()}
-        empty = [name for name in self._marked if name not in buffered]
+    async def _unmark(self, now: datetime, *, everything: bool) -> None:
+        empty = [name for name, until in self._held_until.items() if everything or until <= now]
         if empty:
             await self._pool.execute(CLEAR_BUFFERS.text, self._settings.process, empty)
             for name in empty:
-                del self._marked[name]
+                del self._held_until[name]
+                self._marked.pop(name, None)
 
     def _written(self, organization: str, event: UsageEvent, event_id: str) -> NewEvent:
         actor, at = SYSTEM, self._settings.clock()

@@ -15,6 +15,7 @@ import asyncpg
 from events.scopes import missing
 from events.statement import Pool, load
 from events.tokens import TokenKind
+from service.authorization import Principal
 from service.hashing import HashingPool, ProvenMatches
 from service.keyring import digests
 from service.secret_format import is_well_formed
@@ -100,6 +101,11 @@ class Verifier:
                 return UNKNOWN
             self._proven.remember(digest, verifier)
         return Verification(failure=failure_of(row), credential=credential_of(row))
+
+    async def verify_for(self, principal: Principal, presented: str, wanted: Wanted) -> Verification:
+        """Say whether a secret that a principal received is good for what is wanted. Raises ForbiddenError too."""
+        principal.require("tokens:verify")
+        return held_against(await self.verify(presented), wanted)
 
 
 def failure_of(row: asyncpg.Record) -> Failure | None:

@@ -12,6 +12,12 @@ import structlog
 from graphql import GraphQLError, GraphQLInputType, get_nullable_type, is_input_object_type, is_list_type
 from strawberry.exceptions import StrawberryInputCoercionError
 
+from events.writer import OutcomeUnknownError
+from service.authorization import ForbiddenError, RestrictedError
+from service.availability import is_unavailable
+from service.cursors import ExpiredCursorError, InvalidCursorError
+from service.queries import NotReachedError
+
 Code = Literal[
     "UNAUTHENTICATED",
     "FORBIDDEN",
@@ -27,6 +33,15 @@ Code = Literal[
 # One entry of a response's `errors`, ready for JSON.
 FormattedError = dict[str, Any]
 
+# What the layers beneath raise to be told; their messages quote no value.
+_CODES: Final[Mapping[type[Exception], Code]] = {
+    ForbiddenError: "FORBIDDEN",
+    RestrictedError: "UNAUTHENTICATED",
+    InvalidCursorError: "INVALID_CURSOR",
+    ExpiredCursorError: "CURSOR_EXPIRED",
+    NotReachedError: "UNAVAILABLE",
+    OutcomeUnknownError: "UNAVAILABLE",
+}
 _LOG: Final = structlog.get_logger("service.api")
 _LONGEST_MESSAGE: Final = 300
 
@@ -86,9 +101,9 @@ def execution_errors(errors: Iterable[GraphQLError], request_id: str, *, most: i
     logged: set[int] = set()
     for error in list(errors)[:most]:
         cause = _cause(error)
-        if isinstance(cause, ApiError):
-            entry = formatted(cause.code, cause.message, error=error)
-            entry["extensions"] |= cause.extra
+        if told := told_as(cause):
+            entry = formatted(told.code, told.message, error=error)
+            entry["extensions"] |= told.extra
         elif argument := _argument(cause):
             entry = formatted("BAD_USER_INPUT", argument, error=error)
         else:
@@ -96,6 +111,15 @@ def execution_errors(errors: Iterable[GraphQLError], request_id: str, *, most: i
             logged.add(id(cause))
         entries.append(entry)
     return entries
+
+
+def told_as(cause: Exception) -> ApiError | None:
+    """Say what the layers beneath raise in the contract's codes; None for a defect, of which nothing is told."""
+    if isinstance(cause, ApiError):
+        return cause
+    if code := _CODES.get(type(cause)):
+        return ApiError(code, str(cause), {"scope": cause.scope} if isinstance(cause, ForbiddenError) else None)
+    return ApiError("UNAVAILABLE", "The service is busy: try again.") if is_unavailable(cause) else None
 
 
 def internal_error(cause: Exception | None, request_id: str, *, error: GraphQLError | None = None) -> FormattedError:

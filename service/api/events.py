@@ -1,34 +1,21 @@
 """Events in the API: an interface, a type for each event type, and the connection. Must never decide who may read."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import strawberry
 
-from events import usage
 from events.entry import RecordedEvent, leaf_hash
 from events.log import BEYOND, HistoryQuery
-from events.tokens import TokenKind
 from service.api.context import ApiInfo, Context
+from service.api.enums import EventOrder, GapCause, TokenKind
 from service.api.nodes import Actor, Node
 from service.api.pages import Page, PageInfo
-from service.api.scalars import Json
+from service.api.scalars import Json, given_fields
 
 if TYPE_CHECKING:
     from service.api.tokens import Token
-
-
-@strawberry.enum(description="Which way a history is read.")
-class EventOrder(StrEnum):
-    """Which way a history is read."""
-
-    NEWEST_FIRST = "NEWEST_FIRST"
-    OLDEST_FIRST = "OLDEST_FIRST"
-
-
-strawberry.enum(usage.GapCause, name="UsageGapCause", description="Why uses went uncounted.")
 
 
 @strawberry.interface(description="A fact. Each event type is a GraphQL type of its own name; new ones may be added.")
@@ -142,7 +129,7 @@ class OrganizationCreated(Event):
 class UsageGap(Event):
     """Uses may be missing."""
 
-    cause: usage.GapCause = strawberry.field(description="Why.")
+    cause: GapCause = strawberry.field(description="Why.")
     began_at: datetime = strawberry.field(description="When uses began to be kept in memory only.")
     ended_at: datetime = strawberry.field(description="When the process is known to have been gone.")
 
@@ -232,18 +219,26 @@ class EventConnection:
 class EventFilterInput:
     """Which events to show."""
 
-    types: list[str] | None = strawberry.field(default=None, description="Of any of these types.")
-    token_ids: list[strawberry.ID] | None = strawberry.field(default=None, description="About any of these tokens.")
-    actor_ids: list[strawberry.ID] | None = strawberry.field(default=None, description="By any of these actors.")
-    occurred_from: datetime | None = strawberry.field(default=None, description="Happened then or later.")
-    occurred_before: datetime | None = strawberry.field(default=None, description="Happened earlier.")
+    types: list[str] | None = strawberry.field(default=strawberry.UNSET, description="Of any of these types.")
+    token_ids: list[strawberry.ID] | None = strawberry.field(
+        default=strawberry.UNSET, description="About any of these tokens."
+    )
+    actor_ids: list[strawberry.ID] | None = strawberry.field(
+        default=strawberry.UNSET, description="By any of these actors."
+    )
+    occurred_from: datetime | None = strawberry.field(default=strawberry.UNSET, description="Happened then or later.")
+    occurred_before: datetime | None = strawberry.field(default=strawberry.UNSET, description="Happened earlier.")
+
+
+WhichEvents = Annotated[EventFilterInput | None, strawberry.argument(description="Which events.")]
+WhichWay = Annotated[EventOrder, strawberry.argument(description="Which way.")]
 
 
 async def events_page(
     context: Context, page: Page, order: EventOrder, filtered: EventFilterInput | None, *, subject: str | None = None
 ) -> EventConnection:
     """Read a page of the organization's history, or of one subject's."""
-    filtered = filtered or EventFilterInput()
+    given = {} if filtered is None else given_fields("filter", filtered)
     newest_first = (order is EventOrder.NEWEST_FIRST) != page.backward
     position = None if page.cursor is None else context.cursors.event_position(page.cursor)
     query = HistoryQuery(
@@ -252,11 +247,11 @@ async def events_page(
         before=position if newest_first and position is not None else BEYOND,
         limit=page.size + 1,
         newest_first=newest_first,
-        types=None if filtered.types is None else tuple(filtered.types),
-        subjects=subjects_of(filtered, subject),
-        actors=None if filtered.actor_ids is None else tuple(map(str, filtered.actor_ids)),
-        occurred_from=filtered.occurred_from,
-        occurred_before=filtered.occurred_before,
+        types=given.get("types"),
+        subjects=subjects_of(given.get("token_ids"), subject),
+        actors=given.get("actor_ids"),
+        occurred_from=given.get("occurred_from"),
+        occurred_before=given.get("occurred_before"),
     )
     found = await context.services.queries.history(context.caller.principal, query)
     shown = found[: page.size]
@@ -269,11 +264,10 @@ async def events_page(
     )
 
 
-def subjects_of(filtered: EventFilterInput, subject: str | None) -> tuple[str, ...] | None:
+def subjects_of(wanted: Sequence[str] | None, subject: str | None) -> tuple[str, ...] | None:
     """Combine the filter's tokens with the one whose history is read."""
-    wanted = None if filtered.token_ids is None else tuple(map(str, filtered.token_ids))
     if subject is None:
-        return wanted
+        return None if wanted is None else tuple(wanted)
     return (subject,) if wanted is None or subject in wanted else ()
 
 

@@ -1,21 +1,14 @@
-"""What every node and actor has in common, and the enums of the domain. Must never hold a resolver of one noun."""
+"""What every node, actor and payload has in common. Must never hold a resolver of one noun."""
 
 from typing import Final
 
 import strawberry
 
 from events.envelope import Actor as ActorOfEvent
-from events.envelope import ActorKind
-from events.refusals import RefusalCode as UserErrorCode
 from events.refusals import Refused
-from events.tokens import TokenKind
 from service.api.context import ApiInfo
-from service.verify import Failure
-
-strawberry.enum(ActorKind, description="What kind of principal acted.")
-strawberry.enum(TokenKind, description="What a token is for; its kind fixes its policy.")
-strawberry.enum(UserErrorCode, name="UserErrorCode", description="Why a command was refused.")
-strawberry.enum(Failure, name="VerificationFailure", description="Why a key is not good, or not good enough.")
+from service.api.enums import ActorKind
+from service.api.enums import RefusalCode as UserErrorCode
 
 POSITION: Final = "Where its last event is in the organization's history; null when nothing had to be appended."
 USER_ERRORS: Final = "Why nothing was done; empty when it was."

@@ -51,20 +51,13 @@ class Viewer:
     @strawberry.field(description="The organization that the principal belongs to.")
     async def organization(self, info: ApiInfo) -> Organization:
         """Load the organization, which its own principals may always see."""
-        return await own_organization(info.context)
+        context = info.context
+        return shown_organization(await context.services.queries.own_organization(context.caller.principal))
 
 
 def viewer_of(context: Context) -> Viewer:
     """Show who is asking."""
     return Viewer(scopes=list(context.caller.principal.scopes), reauthenticated_until=None, must_change_password=False)
-
-
-async def own_organization(context: Context) -> Organization:
-    """Show the caller's organization."""
-    state = await context.services.queries.organization(context.caller.principal)
-    if state is None:
-        raise LookupError("the organization of a principal has no row")
-    return shown_organization(state)
 
 
 def shown_organization(state: OrganizationState) -> Organization:

@@ -1,7 +1,7 @@
 """Pages of connections: the arguments they take and what they mean. Must never use OFFSET or read more than a page."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Annotated, Final
 
 import strawberry
 
@@ -9,6 +9,11 @@ from service.api.errors import ApiError
 
 DEFAULT_PAGE: Final = 50
 LARGEST_PAGE: Final = 100
+
+First = Annotated[int | None, strawberry.argument(description="How many to read forward: 1 to 100, 50 by default.")]
+After = Annotated[str | None, strawberry.argument(description="Read what comes after this cursor.")]
+Last = Annotated[int | None, strawberry.argument(description="How many to read backward: 1 to 100.")]
+Before = Annotated[str | None, strawberry.argument(description="Read what comes before this cursor.")]
 
 
 @strawberry.type(description="Where a page lies in its connection.")

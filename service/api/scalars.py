@@ -5,25 +5,25 @@ from datetime import UTC, datetime
 from typing import Any, Final, NewType
 
 import strawberry
-from graphql import GraphQLError
 from strawberry.types.scalar import ScalarDefinition
 
 from events.registry import utc_text
+from service.api.errors import ApiError
 
-RFC_3339: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
-EXPECTED: Final = "an instant is RFC 3339 with its offset, such as 2027-01-31T12:00:00Z"
+RFC_3339: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+EXPECTED: Final = "An instant is RFC 3339 with its offset, such as 2027-01-31T12:00:00Z."
 
 Json = NewType("Json", object)
 
 
 def parse_instant(value: object) -> datetime:
-    """Read an RFC 3339 instant. Raises GraphQLError, which does not quote it."""
+    """Read an RFC 3339 instant. Raises ApiError BAD_USER_INPUT, which does not quote it."""
     if not isinstance(value, str) or RFC_3339.fullmatch(value) is None:
-        raise GraphQLError(EXPECTED)
+        raise ApiError("BAD_USER_INPUT", EXPECTED)
     try:
         return datetime.fromisoformat(value.upper()).astimezone(UTC)
     except (ValueError, OverflowError):
-        raise GraphQLError(EXPECTED) from None
+        raise ApiError("BAD_USER_INPUT", EXPECTED) from None
 
 
 SCALARS: Final[dict[object, ScalarDefinition]] = {
@@ -47,3 +47,18 @@ SCALARS: Final[dict[object, ScalarDefinition]] = {
 def given(value: Any) -> bool:  # noqa: ANN401 -- whatever an input field holds
     """Say whether an optional input was given at all; an explicit null was."""
     return value is not strawberry.UNSET
+
+
+def given_fields(name: str, given_input: object) -> dict[str, Any]:
+    """Collect the fields of an input that were given. Raises ApiError BAD_USER_INPUT for one that is null."""
+    values = {field: value for field, value in vars(given_input).items() if given(value)}
+    for field, value in values.items():
+        if value is None:
+            raise ApiError("BAD_USER_INPUT", f"{name}.{camel_case(field)} is null: leave it out instead")
+    return values
+
+
+def camel_case(name: str) -> str:
+    """Write a field's name as the API does."""
+    first, *rest = name.split("_")
+    return first + "".join(map(str.title, rest))

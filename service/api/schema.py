@@ -3,30 +3,30 @@
 Must never decide who may do what: that is beneath the resolvers, so that every entrance goes through it.
 """
 
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import strawberry
 from strawberry.schema.config import StrawberryConfig
 
 from events.identifiers import prefix_of
-from projections.tokens import TokenFilter, TokenOrderField
+from projections.tokens import TokenFilter
 from service.api import token_mutations as mutations
 from service.api.context import ApiInfo
+from service.api.enums import Environment, EventOrder, OrderDirection, TokenOrderField
 from service.api.errors import ApiError
 from service.api.events import (
     EVENT_TYPES,
     EventConnection,
-    EventFilterInput,
-    EventOrder,
+    WhichEvents,
+    WhichWay,
     events_page,
     shown_event,
 )
 from service.api.nodes import Node
-from service.api.organization import Organization, Viewer, own_organization, viewer_of
-from service.api.pages import page_of
+from service.api.organization import Organization, Viewer, shown_organization, viewer_of
+from service.api.pages import After, Before, First, Last, page_of
 from service.api.scalars import SCALARS
 from service.api.tokens import (
-    OrderDirection,
     Token,
     TokenConnection,
     TokenFilterInput,
@@ -34,14 +34,13 @@ from service.api.tokens import (
     token_of,
     tokens_page,
 )
-from service.api.verification import Environment, TokenVerification, verify_token, wanted_of
+from service.api.verification import TokenVerification, verify_token, wanted_of
 
 NEWEST = TokenOrder(field=TokenOrderField.CREATED_AT, direction=OrderDirection.DESC)
 
-First = Annotated[int | None, strawberry.argument(description="How many to read forward: 1 to 100, 50 by default.")]
-After = Annotated[str | None, strawberry.argument(description="Read what comes after this cursor.")]
-Last = Annotated[int | None, strawberry.argument(description="How many to read backward: 1 to 100.")]
-Before = Annotated[str | None, strawberry.argument(description="Read what comes before this cursor.")]
+Id = Annotated[strawberry.ID, strawberry.argument(description="The id.")]
+Input = TypeVar("Input")
+Given = Annotated[Input, strawberry.argument(name="input", description="What to do.")]
 
 
 @strawberry.type(description="What can be read. Everything is of the caller's own organization.")
@@ -56,11 +55,11 @@ class Query:
     @strawberry.field(description="The caller's organization. Needs the scope organization:read.")
     async def organization(self, info: ApiInfo) -> Organization:
         """Show the caller's organization."""
-        info.context.caller.principal.require("organization:read")
-        return await own_organization(info.context)
+        context = info.context
+        return shown_organization(await context.services.queries.organization(context.caller.principal))
 
     @strawberry.field(description="Anything by its id; null for what does not exist or may not be seen.")
-    async def node(self, info: ApiInfo, id: strawberry.ID) -> Node | None:  # noqa: A002 -- its name in the API
+    async def node(self, info: ApiInfo, id: Id) -> Node | None:  # noqa: A002 -- its name in the API
         """Find a node by the prefix of its id."""
         context = info.context
         match prefix_of(id):
@@ -69,12 +68,13 @@ class Query:
             case "evt":
                 recorded = await context.services.queries.event(context.caller.principal, id)
                 return None if recorded is None else shown_event(recorded)
-            case "org" if id == context.caller.principal.organization:
-                return await own_organization(context)
+            case "org":
+                state = await context.services.queries.organization_by_id(context.caller.principal, id)
+                return None if state is None else shown_organization(state)
         return None
 
     @strawberry.field(description="A token; null when there is no such. Needs the scope tokens:read.")
-    async def token(self, info: ApiInfo, id: strawberry.ID) -> Token | None:  # noqa: A002 -- its name in the API
+    async def token(self, info: ApiInfo, id: Id) -> Token | None:  # noqa: A002 -- its name in the API
         """Find a token."""
         return token_of(await info.context.tokens.load(id))
 
@@ -113,8 +113,8 @@ class Query:
         after: After = None,
         last: Last = None,
         before: Before = None,
-        filter: Annotated[EventFilterInput | None, strawberry.argument(description="Which events.")] = None,  # noqa: A002
-        order: Annotated[EventOrder, strawberry.argument(description="Which way.")] = EventOrder.NEWEST_FIRST,
+        filter: WhichEvents = None,  # noqa: A002 -- its name in the API
+        order: WhichWay = EventOrder.NEWEST_FIRST,
     ) -> EventConnection | None:
         """Read a page of the history."""
         return await events_page(info.context, page_of(first, after, last, before), order, filter)
@@ -147,33 +147,41 @@ class Mutation:
     """What can be done."""
 
     @strawberry.mutation(description="Issue a token. Needs tokens:write and every scope the token gets.")
-    async def create_token(self, info: ApiInfo, input: mutations.CreateTokenInput) -> mutations.CreateTokenPayload:  # noqa: A002
+    async def create_token(
+        self, info: ApiInfo, given: Given[mutations.CreateTokenInput]
+    ) -> mutations.CreateTokenPayload:
         """Issue a token."""
-        return await mutations.create_token(info.context, input)
+        return await mutations.create_token(info.context, given)
 
     @strawberry.mutation(description="Change a token's name, scopes or expiry. Needs tokens:write.")
-    async def update_token(self, info: ApiInfo, input: mutations.UpdateTokenInput) -> mutations.UpdateTokenPayload:  # noqa: A002
+    async def update_token(
+        self, info: ApiInfo, given: Given[mutations.UpdateTokenInput]
+    ) -> mutations.UpdateTokenPayload:
         """Change a token."""
-        return await mutations.update_token(info.context, input)
+        return await mutations.update_token(info.context, given)
 
     @strawberry.mutation(description="Give a token a new secret. Needs tokens:write and every scope of the token.")
-    async def rotate_token(self, info: ApiInfo, input: mutations.RotateTokenInput) -> mutations.RotateTokenPayload:  # noqa: A002
+    async def rotate_token(
+        self, info: ApiInfo, given: Given[mutations.RotateTokenInput]
+    ) -> mutations.RotateTokenPayload:
         """Rotate a token."""
-        return await mutations.rotate_token(info.context, input)
+        return await mutations.rotate_token(info.context, given)
 
     @strawberry.mutation(description="Stop the old secret of a rotated token now. Needs tokens:write.")
     async def end_rotation_overlap(
         self,
         info: ApiInfo,
-        input: mutations.EndRotationOverlapInput,  # noqa: A002
+        given: Given[mutations.EndRotationOverlapInput],
     ) -> mutations.EndRotationOverlapPayload:
         """End an overlap."""
-        return await mutations.end_rotation_overlap(info.context, input)
+        return await mutations.end_rotation_overlap(info.context, given)
 
     @strawberry.mutation(description="Stop a token for ever. Revoking twice succeeds. Needs tokens:write.")
-    async def revoke_token(self, info: ApiInfo, input: mutations.RevokeTokenInput) -> mutations.RevokeTokenPayload:  # noqa: A002
+    async def revoke_token(
+        self, info: ApiInfo, given: Given[mutations.RevokeTokenInput]
+    ) -> mutations.RevokeTokenPayload:
         """Revoke a token."""
-        return await mutations.revoke_token(info.context, input)
+        return await mutations.revoke_token(info.context, given)
 
 
 def position_of(text: str) -> int:

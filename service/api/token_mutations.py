@@ -10,7 +10,7 @@ from events.refusals import Refused, invalid
 from events.tokens import TokenKind
 from service.api.context import Context
 from service.api.nodes import POSITION, USER_ERRORS, Enforcement, UserError, user_errors
-from service.api.scalars import given
+from service.api.scalars import camel_case, given
 from service.api.tokens import Token, token_of
 from service.token_commands import Done
 
@@ -246,9 +246,3 @@ def position_of(done: Done) -> str | None:
 def secret_of(done: Done) -> str | None:
     """Let the secret out: here, into the one response it is for."""
     return None if done.secret is None else done.secret.reveal()
-
-
-def camel_case(name: str) -> str:
-    """Write a field's name as the API does."""
-    first, *rest = name.split("_")
-    return first + "".join(map(str.title, rest))

@@ -1,30 +1,25 @@
 """Tokens in the API: the type, its connection, and what they are asked with. Must never hold a secret."""
 
 from datetime import datetime
-from enum import StrEnum
 
 import strawberry
 
-from events.tokens import TokenKind
+from events.names import LONGEST_NAME, text_problems
+from events.scopes import problem_with
 from projections.tokens import (
     TokenFilter,
-    TokenOrderField,
     TokenPageQuery,
-    TokenStatus,
     TokenView,
     sort_value,
     status_of,
 )
 from service.api.context import ApiInfo, Context
-from service.api.events import EventConnection, EventFilterInput, EventOrder, events_page
+from service.api.enums import EventOrder, OrderDirection, TokenKind, TokenOrderField, TokenStatus
+from service.api.errors import ApiError
+from service.api.events import EventConnection, WhichEvents, WhichWay, events_page
 from service.api.nodes import Actor, Node
-from service.api.pages import Page, PageInfo, page_of
-
-strawberry.enum(
-    TokenStatus,
-    description="Whether a token works. REVOKING: committed, not yet known to every process.",
-)
-strawberry.enum(TokenOrderField, description="What tokens can be ordered by. Equal ones go by id.")
+from service.api.pages import After, Before, First, Last, Page, PageInfo, page_of
+from service.api.scalars import given_fields
 
 
 @strawberry.type(
@@ -85,12 +80,12 @@ class Token(Node):
         self,
         info: ApiInfo,
         *,
-        first: int | None = None,
-        after: str | None = None,
-        last: int | None = None,
-        before: str | None = None,
-        filter: EventFilterInput | None = None,  # noqa: A002 -- its name in the API
-        order: EventOrder = EventOrder.NEWEST_FIRST,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+        filter: WhichEvents = None,  # noqa: A002 -- its name in the API
+        order: WhichWay = EventOrder.NEWEST_FIRST,
     ) -> EventConnection | None:
         """Read a page of the token's history."""
         page = page_of(first, after, last, before)
@@ -158,43 +153,38 @@ class TokenConnection:
 class TokenFilterInput:
     """Which tokens to show."""
 
-    kinds: list[TokenKind] | None = strawberry.field(default=None, description="Of any of these kinds.")
-    statuses: list[TokenStatus] | None = strawberry.field(default=None, description="In any of these states.")
-    search: str | None = strawberry.field(default=None, description="With this in its name or hint, in any case.")
-    application_id: strawberry.ID | None = strawberry.field(default=None, description="Of this application.")
-    has_scopes: list[str] | None = strawberry.field(default=None, description="With each of these scopes.")
-    created_from: datetime | None = strawberry.field(default=None, description="Issued then or later.")
-    created_before: datetime | None = strawberry.field(default=None, description="Issued earlier.")
-    expires_from: datetime | None = strawberry.field(default=None, description="Expiring then or later.")
-    expires_before: datetime | None = strawberry.field(default=None, description="Expiring earlier.")
-    last_used_from: datetime | None = strawberry.field(default=None, description="Last used then or later.")
-    last_used_before: datetime | None = strawberry.field(default=None, description="Last used earlier.")
-    never_used: bool | None = strawberry.field(default=None, description="Never used (true) or used (false).")
+    kinds: list[TokenKind] | None = strawberry.field(default=strawberry.UNSET, description="Of any of these kinds.")
+    statuses: list[TokenStatus] | None = strawberry.field(
+        default=strawberry.UNSET, description="In any of these states."
+    )
+    search: str | None = strawberry.field(
+        default=strawberry.UNSET, description="With this in its name or hint, in any case."
+    )
+    application_id: strawberry.ID | None = strawberry.field(
+        default=strawberry.UNSET, description="Of this application."
+    )
+    has_scopes: list[str] | None = strawberry.field(default=strawberry.UNSET, description="With each of these scopes.")
+    created_from: datetime | None = strawberry.field(default=strawberry.UNSET, description="Issued then or later.")
+    created_before: datetime | None = strawberry.field(default=strawberry.UNSET, description="Issued earlier.")
+    expires_from: datetime | None = strawberry.field(default=strawberry.UNSET, description="Expiring then or later.")
+    expires_before: datetime | None = strawberry.field(default=strawberry.UNSET, description="Expiring earlier.")
+    last_used_from: datetime | None = strawberry.field(default=strawberry.UNSET, description="Last used then or later.")
+    last_used_before: datetime | None = strawberry.field(default=strawberry.UNSET, description="Last used earlier.")
+    never_used: bool | None = strawberry.field(
+        default=strawberry.UNSET, description="Never used (true) or used (false)."
+    )
 
     def to_filter(self) -> TokenFilter:
-        """Read the input as the read model's filter."""
-        return TokenFilter(
-            kinds=None if self.kinds is None else tuple(self.kinds),
-            statuses=None if self.statuses is None else tuple(self.statuses),
-            search=self.search,
-            application_id=None if self.application_id is None else str(self.application_id),
-            has_scopes=None if self.has_scopes is None else tuple(self.has_scopes),
-            created_from=self.created_from,
-            created_before=self.created_before,
-            expires_from=self.expires_from,
-            expires_before=self.expires_before,
-            last_used_from=self.last_used_from,
-            last_used_before=self.last_used_before,
-            never_used=self.never_used,
-        )
-
-
-@strawberry.enum(description="Which way an order goes.")
-class OrderDirection(StrEnum):
-    """Which way an order goes."""
-
-    ASC = "ASC"
-    DESC = "DESC"
+        """Read the input as the read model's filter. Raises ApiError BAD_USER_INPUT."""
+        values = given_fields("filter", self)
+        for name in values.keys() & {"kinds", "statuses", "has_scopes"}:
+            values[name] = tuple(values[name])
+        if problems := text_problems("search", values.get("search", ""), LONGEST_NAME):
+            raise ApiError("BAD_USER_INPUT", f"filter.search {problems[0].message}")
+        for number, scope in enumerate(values.get("has_scopes", ()), start=1):
+            if problem := problem_with(scope):
+                raise ApiError("BAD_USER_INPUT", f"filter.hasScopes: entry {number} is not a scope: {problem}")
+        return TokenFilter(**values)
 
 
 @strawberry.input(description="What tokens are ordered by, and which way.")

@@ -1,26 +1,15 @@
 """`verifyToken`: a service asks whether a key it received is good. Must never echo the key."""
 
 from datetime import datetime
-from enum import StrEnum
 
 import strawberry
 
 from events.scopes import MOST_SCOPES, problem_with
-from events.tokens import TokenKind
 from service.api.context import Context
+from service.api.enums import Environment, Failure, TokenKind
 from service.api.errors import ApiError
 from service.api.tokens import Token, token_of
-from service.verify import Failure, Wanted, held_against
-
-
-@strawberry.enum(description="Where an application runs.")
-class Environment(StrEnum):
-    """Where an application runs."""
-
-    DEVELOPMENT = "DEVELOPMENT"
-    STAGING = "STAGING"
-    PRODUCTION = "PRODUCTION"
-    SANDBOX = "SANDBOX"
+from service.verify import Wanted
 
 
 @strawberry.type(
@@ -60,9 +49,8 @@ def wanted_of(
 async def verify_token(context: Context, secret: str, wanted: Wanted, *, record: bool) -> TokenVerification:
     """Verify a secret that the caller received, and show what it proves."""
     principal = context.caller.principal
-    principal.require("tokens:verify")
     services = context.services
-    verification = held_against(await services.verifier.verify(secret), wanted)
+    verification = await services.verifier.verify_for(principal, secret, wanted)
     credential = verification.credential
     if record and verification.failure is None and credential is not None:
         services.usage.record(credential, None)

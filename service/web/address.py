@@ -15,7 +15,7 @@ def client_address(request: web.Request, trusted: Sequence[Network]) -> str | No
         return peer
     hops = [hop.strip() for value in request.headers.getall("X-Forwarded-For", []) for hop in value.split(",")]
     for hop in reversed(hops):
-        if not is_address(hop):
+        if "%" in hop or not is_address(hop):  # what follows a % may be any text
             return peer
         if not is_trusted(hop, trusted):
             return hop

@@ -1,10 +1,13 @@
 """What every answer has in common: it is measured, named, and JSON where the route itself did not answer."""
 
+import logging
 import time
 from collections.abc import Awaitable, Callable
 
 import structlog
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.log import server_logger
 from aiohttp.typedefs import Middleware
 
 from service.metrics import Metrics
@@ -16,7 +19,8 @@ log = structlog.get_logger("service.web")
 
 
 def answering(metrics: Metrics) -> Middleware:
-    """Make the middleware that surrounds every route."""
+    """Make the middleware that surrounds every route, and keep the server from logging what reaches none."""
+    server_logger.addFilter(discreet)
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -35,6 +39,15 @@ def answering(metrics: Metrics) -> Middleware:
         return response
 
     return middleware
+
+
+def discreet(record: logging.LogRecord) -> bool:
+    """Log a request that is no HTTP by its fault's kind: aiohttp's message quotes it, and a key may be there."""
+    fault = record.exc_info[1] if record.exc_info else None
+    if not isinstance(fault, HttpProcessingError):
+        return True
+    log.info("malformed_request", fault=type(fault).__name__)
+    return False
 
 
 def route_of(request: web.Request) -> str:

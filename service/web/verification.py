@@ -3,15 +3,16 @@
 Any method and any path below `/verify` is answered alike, since Envoy keeps the method and appends the path.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
 import structlog
 from aiohttp import web
+from multidict import MultiMapping
 
 from events.identifiers import prefix_of
-from events.scopes import problem_with
+from events.scopes import MOST_SCOPES, problem_with
 from service.availability import RETRY_AFTER_S, is_unavailable
 from service.verify import Credential, Failure, Verification, Wanted, held_against
 from service.web.credentials import FORBIDDEN_BODY, UNAUTHORIZED_BODY, CredentialError, presented_key
@@ -43,7 +44,7 @@ def routes(endpoint: VerifyEndpoint) -> list[web.RouteDef]:
 async def answer(endpoint: VerifyEndpoint, request: web.Request) -> web.Response:
     """Say whether the presented key is good for what the query asks."""
     try:
-        wanted = wanted_of(request.query)
+        wanted = wanted_of(request.query, is_exact="rest" not in request.match_info)
         presented = presented_key(request.headers)
         verification = held_against(await endpoint.verify(presented), wanted)
     except CredentialError as error:
@@ -68,16 +69,24 @@ class BadQuestionError(Exception):
     """The query asks for something that cannot be; the message quotes nothing of it."""
 
 
-def wanted_of(query: Mapping[str, str]) -> Wanted:
-    """Read what the key is wanted for. Raises BadQuestionError."""
-    if unknown := set(query) - {"organization", "scope", "environment"}:
+def wanted_of(query: MultiMapping[str], *, is_exact: bool) -> Wanted:
+    """Read what the key is wanted for. Raises BadQuestionError.
+
+    Below `/verify` (not `is_exact`) the rest of the query is that of the request that a gateway asks about.
+    """
+    unknown = set(query) - {"organization", "scope", "environment"}
+    if unknown and is_exact:
         raise BadQuestionError(f"{len(unknown)} unknown parameters: only organization, scope and environment are known")
+    if any(len(query.getall(name, [])) > 1 for name in ("organization", "environment")):
+        raise BadQuestionError("organization and environment can be given once")
     organization, environment = query.get("organization"), query.get("environment")
     if organization is not None and prefix_of(organization) != "org":
         raise BadQuestionError("organization must be an organization's id")
     if environment is not None and environment not in ENVIRONMENTS:
         raise BadQuestionError("environment must be DEVELOPMENT, STAGING, PRODUCTION or SANDBOX")
-    scopes = tuple(query.get("scope", "").replace(",", " ").split())
+    scopes = tuple(" ".join(query.getall("scope", [])).replace(",", " ").split())
+    if len(scopes) > MOST_SCOPES:
+        raise BadQuestionError(f"at most {MOST_SCOPES} scopes can be asked for")
     for scope in scopes:
         if problem := problem_with(scope):
             raise BadQuestionError(f"scope must be scopes with spaces between them: {problem}")

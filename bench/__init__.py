@@ -1,0 +1,1 @@
+"""Benchmarks anyone can run, with their peers. Must never be imported by the product."""

@@ -1,0 +1,52 @@
+"""How long and how large each measurement is. Must never differ between what is compared."""
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Durations and sizes of one run of the benchmarks."""
+
+    repetitions: int
+    append_s: float
+    """How long each contender appends in each repetition."""
+    flush_s: float
+    """The same with the artificial flush."""
+    http_s: float
+    """How long each concurrency is loaded over HTTP in each repetition."""
+    profile_s: int
+    history_events: int
+    """How many events the log holds that is rebuilt and paged through."""
+    paged_tokens: int
+    page_samples: int
+    """How often each page is read in each repetition."""
+    idle_s: float
+    cold_keys: int
+    """How many keys are verified for the first time in each repetition."""
+
+
+FULL: Final = Plan(
+    repetitions=5,
+    append_s=3,
+    flush_s=2,
+    http_s=4,
+    profile_s=8,
+    history_events=1_000_000,
+    paged_tokens=1_000_000,
+    page_samples=40,
+    idle_s=10,
+    cold_keys=300,
+)
+QUICK: Final = Plan(
+    repetitions=3,
+    append_s=0.4,
+    flush_s=0.3,
+    http_s=0.6,
+    profile_s=2,
+    history_events=20_000,
+    paged_tokens=20_000,
+    page_samples=8,
+    idle_s=1,
+    cold_keys=50,
+)
