@@ -10,7 +10,6 @@ from bench.report import Section, Target, targets
 from bench.server import Server
 from bench.serving import serving
 
-STARTS: Final = 3
 METHOD: Final = """\
 `entri serve` is started on an empty data directory, answers `/readyz`, and is left alone for {idle} s. Resident memory
 counts pages that are shared with others too. PostgreSQL's processes share most of theirs, so theirs is proportional:
@@ -21,7 +20,7 @@ async def run(server: Server, plan: Plan) -> list[Section]:
     """Measure several starts."""
     resident: list[float] = []
     stored: list[float] = []
-    for _ in range(STARTS):
+    for _ in range(plan.starts):
         with serving(server.directory.parent) as service:
             await asyncio.sleep(plan.idle_s)
             resident.append(resident_mb(service.pid) + sum(resident_mb(child) for child in children(service.pid)))

@@ -21,6 +21,8 @@ class Plan:
     paged_tokens: int
     page_samples: int
     """How often each page is read in each repetition."""
+    starts: int
+    """How many idle services are looked at."""
     idle_s: float
     cold_keys: int
     """How many keys are verified for the first time in each repetition."""
@@ -28,25 +30,27 @@ class Plan:
 
 FULL: Final = Plan(
     repetitions=5,
-    append_s=3,
-    flush_s=2,
-    http_s=4,
+    append_s=2.5,
+    flush_s=1.5,
+    http_s=3,
     profile_s=8,
     history_events=1_000_000,
     paged_tokens=1_000_000,
     page_samples=40,
+    starts=3,
     idle_s=10,
-    cold_keys=300,
+    cold_keys=200,
 )
 QUICK: Final = Plan(
     repetitions=3,
-    append_s=0.4,
-    flush_s=0.3,
-    http_s=0.6,
+    append_s=0.3,
+    flush_s=0.2,
+    http_s=0.4,
     profile_s=2,
     history_events=20_000,
     paged_tokens=20_000,
     page_samples=8,
+    starts=1,
     idle_s=1,
-    cold_keys=50,
+    cold_keys=30,
 )

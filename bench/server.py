@@ -121,6 +121,12 @@ def scratch(directory: Path) -> Iterator[Path]:
         shutil.rmtree(place, ignore_errors=True)
 
 
+def directory_on_disk() -> Path:
+    """Choose where to keep data: the first of the usual places that is on a disk, for many have /tmp in memory."""
+    places = (Path(tempfile.gettempdir()), Path("/var/tmp"), Path.cwd())
+    return next((place for place in places if file_system(place) not in NOT_DISKS), places[0])
+
+
 def file_system(directory: Path) -> str:
     """Name the kind of file system that a directory is on."""
     device = directory.stat().st_dev

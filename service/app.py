@@ -44,6 +44,7 @@ from service.web.credentials import CredentialError, presented_key
 log = structlog.get_logger(__name__)
 
 FORGET_EVERY_S = 600
+LONGEST_VERIFICATION_S = 2.0
 
 
 def now() -> datetime:
@@ -128,8 +129,9 @@ class Entrances:
         return token_principal(credential.token_id, credential.organization, credential.scopes)
 
     async def verify(self, presented: str) -> Verification:
-        """Verify a presented key and count how it ended."""
-        verified = await self.services.verifier.verify(presented)
+        """Verify a presented key and count how it ended. Raises TimeoutError where the database only hangs."""
+        async with asyncio.timeout(LONGEST_VERIFICATION_S):
+            verified = await self.services.verifier.verify(presented)
         self.metrics.count(verified)
         return verified
 

@@ -83,10 +83,14 @@ def run(options: dict[str, Any], work: Callable[[Settings], Coroutine[Any, Any, 
     except asyncio.CancelledError:
         raise click.Abort from None
     except UNAVAILABLE as error:
-        raise click.ClickException(f"the database went away ({type(error).__name__}): try again") from None
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        raise click.ClickException(f"{where}{error.strerror or error}") from None
+        raise click.ClickException(reason_of(error)) from None
+
+
+def reason_of(error: Exception) -> str:
+    """Say what stopped a command: a file that could not be used, or else the database."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return f"the database went away ({type(error).__name__}): try again"
 
 
 async def interruptible(work: Coroutine[Any, Any, None]) -> None:

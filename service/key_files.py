@@ -31,24 +31,40 @@ async def open_key_file(pool: Pool, kind: str, path: Path, random_bytes: Callabl
 
 def load_or_create(path: Path, what: str, needed: set[str], *, random_bytes: Callable[[int], bytes]) -> KeyRing:
     """Load a key file, or create it when nothing needs one yet. Raises KeyFileError."""
-    if path.exists():
+    if is_there(path, what):
         return keyring.load(path, what)
     if needed:
         raise KeyFileError(
             f"{what} {path} is missing, and the database holds what was written under {', '.join(sorted(needed))}: "
             "restore the file from its backup; a new key cannot take its place"
         )
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise KeyFileError(f"the folder of {what} {path} cannot be made: {error.strerror}") from None
     try:
         return keyring.create(path, random_bytes)
     except KeyFileExistsError:
         return keyring.load(path, what)
 
 
+def is_there(path: Path, what: str) -> bool:
+    """Tell a file that is missing from one that this process cannot get to. Raises KeyFileError."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise KeyFileError(f"{what} {path} cannot be reached: {error.strerror}") from None
+    return True
+
+
 async def register(pool: Pool, kind: str, ring: KeyRing, *, where: str) -> None:
     """Put each key on record, or notice that another key is on record under its id. Raises KeyFileError."""
     for key_id in ring.ids:
         check = hmac.digest(ring.key(key_id) or b"", f"entri/key-check/{kind}/{key_id}".encode(), "sha256")
-        on_record = await pool.fetchval(REGISTER_KEY.text, kind, key_id, check)
+        on_record = None
+        while on_record is None:  # a key that another process registers meanwhile is there for the next statement
+            on_record = await pool.fetchval(REGISTER_KEY.text, kind, key_id, check)
         if not hmac.compare_digest(on_record, check):
             raise KeyFileError(f"{where} holds another key under the id {key_id} than the database was written with")

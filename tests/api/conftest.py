@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
@@ -156,6 +157,7 @@ async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ser
             yield Service(entrances=entrances, url=url, session=session, owner_dsn=postgres.owner_dsn)
     finally:
         await asyncio.to_thread(postgres.release)
+        shutil.rmtree(postgres.cluster_path)  # root's is outside of what pytest clears away
 
 
 @pytest.fixture

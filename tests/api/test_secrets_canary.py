@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import re
+import shutil
 import signal
 import sys
 from asyncio.subprocess import Process
@@ -77,11 +78,11 @@ async def test_no_sink_holds_a_secret(tmp_path: Path) -> None:
         for path in ("/metrics", "/readyz?verbose", "/livez"):
             await sinks.send(path, "")
         sinks.said["dump"] = dump(tmp_path)
+        sinks.said["server log"] = (tmp_path / "data" / "postgresql" / "server.log").read_text()
         running.send_signal(signal.SIGTERM)
         assert await running.wait() == 0
     sinks.said["stdout"] = (tmp_path / "stdout").read_text().replace(bootstrap[0], "", 1)
     sinks.said["stderr"] = (tmp_path / "stderr").read_text()
-    sinks.said["server log"] = (tmp_path / "data" / "postgresql" / "server.log").read_text()
     assert "internal_error" in sinks.said["stderr"], "the process was to break, and to say so"
     assert "TokenRevoked" in sinks.said["dump"]
     needles = {form: secret[:12] for secret in sinks.secrets for form in forms(secret)}
@@ -110,6 +111,14 @@ async def process(home: Path) -> AsyncIterator[tuple[Process, Sinks]]:
         if running.returncode is None:
             running.kill()
             await running.wait()
+        await asyncio.to_thread(remove, home)
+
+
+def remove(home: Path) -> None:
+    """Stop the server if a kill has left it, and remove its cluster: root's is outside of what pytest clears away."""
+    postgres = embedded_postgres.start(home / "data")
+    postgres.release()
+    shutil.rmtree(postgres.cluster_path)
 
 
 async def live(sinks: Sinks, admin: Issued) -> None:

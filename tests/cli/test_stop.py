@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 from service import embedded_postgres
-from tests.cli.processes import Service, ask, create_token, data_directory, entri, eventually, postmaster_pid
+from tests.cli.processes import Service, ask, create_token, data_directory, eventually, postmaster_pid
 
 USES = """
 select coalesce(sum((convert_from(entry, 'UTF8')::json -> 'payload' ->> 'count')::integer), 0)
@@ -88,13 +88,6 @@ def test_sigterm_loses_nothing(data_dir: Path) -> None:
     assert postmaster_pid(data_dir) is None
 
 
-def test_ctrl_c_does_not_linger(data_dir: Path) -> None:
-    """A person at a terminal does not wait for those who route requests here."""
-    with Service(data_dir, "--drain-delay-s", 600) as service:
-        service.tell(2)
-        assert service.end().code == 0
-
-
 @pytest.mark.parametrize("has_two_roles", [True, False])
 def test_a_postgresql_of_ones_own(data_dir: Path, *, has_two_roles: bool) -> None:
     """With an owner's and a service's login, or with one that may do both, it serves as `entri_service` only."""
@@ -118,8 +111,5 @@ def test_a_postgresql_of_ones_own(data_dir: Path, *, has_two_roles: bool) -> Non
             assert asyncio.run(value(superuser, query)) == ("app" if has_two_roles else "app_owner")
             assert service.stop().code == 0
         assert not (data_dir / "ours" / "postgresql").exists()
-        refused = entri("serve", "--data-dir", data_dir / "other", "--port", 0, variables=urls)
-        assert (refused.code, refused.out) == (1, "")
-        assert "restore the file from its backup" in refused.err
     finally:
         postgres.release()

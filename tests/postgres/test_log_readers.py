@@ -57,7 +57,8 @@ def an_event(chance: random.Random, token_id: str) -> Event:
         token_id=token_id, generation=0, hint="h", count=1, first_used_at=AT, last_used_at=AT, ip_addresses=()
     )
     updated = TokenUpdated(token_id=token_id, name="n", scopes=(), expires_at=None)
-    return chance.choice([used, used, updated, TokenRevoked(token_id=token_id, reason=None)])
+    choices: list[Event] = [used, used, updated, TokenRevoked(token_id=token_id, reason=None)]
+    return chance.choice(choices)
 
 
 async def fill(writer: LogWriter, chance: random.Random) -> None:
@@ -205,17 +206,13 @@ async def test_an_empty_log_can_be_read(database: Database) -> None:
         assert await read_head(pool) == 0
 
 
-async def test_each_installation_is_its_own(database: Database, empty_database: Database) -> None:
-    """A log has a name, a generation and a key for cursors from its first migration on."""
-    async with database.pool() as pool:
+async def test_a_log_knows_what_it_is(database: Database) -> None:
+    """A log has a name, a generation and a key for cursors from its first migration on, and cannot do without."""
+    async with database.pool() as pool, database.owner() as owner:
         installation = await read_installation(pool)
-        assert await read_installation(pool) == installation
-    assert installation.id.startswith("ins_")
-    assert installation.generation == 1
-    assert len(installation.cursor_key) == 32
-    async with empty_database.owner() as owner:
-        await owner.execute("create table installation (id text, generation integer, cursor_key bytea)")
-        await owner.execute("grant select on installation to public")
-    async with empty_database.pool() as pool:
+        assert installation.id.startswith("ins_")
+        assert installation.generation == 1
+        assert len(installation.cursor_key) == 32
+        await owner.execute("delete from installation")
         with pytest.raises(LookupError, match="was not migrated"):
             await read_installation(pool)

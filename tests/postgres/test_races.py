@@ -7,7 +7,7 @@ from events.log import read_stream
 from tests.postgres.conftest import Database
 from tests.postgres.processes import processes
 
-VERSIONS = 250
+VERSIONS = 150
 
 
 async def test_each_version_has_one_winner(database: Database) -> None:

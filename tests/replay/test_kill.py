@@ -19,7 +19,7 @@ from tests.cli.processes import Service, data_directory, postmaster_pid
 from tests.replay.audit import audit
 from tests.replay.load import Client, Target, patient_session
 
-SECONDS: Final = float(os.environ.get("ENTRI_FAULT_SECONDS", "10"))
+SECONDS: Final = float(os.environ.get("ENTRI_FAULT_SECONDS", "8"))
 SEED: Final = int(os.environ.get("ENTRI_FAULT_SEED", random.SystemRandom().randrange(2**32)))
 CLIENTS: Final = 8
 QUICKEST_S: Final = 0.2

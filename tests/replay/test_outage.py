@@ -19,6 +19,7 @@ select coalesce(sum((convert_from(entry, 'UTF8')::json -> 'payload' ->> 'count')
 from events where type = 'TokenUsed'
 """
 GAPS = "select count(*) from events where type = 'UsageGap'"
+BUSY = "select true from pg_stat_activity where state = 'active' and query ~ '^select count.*series'"
 MARKS = "select count(*) from usage_buffers"
 Query = Callable[..., list[object]]
 
@@ -129,3 +130,24 @@ def test_a_killed_service_leaves_one_gap(data_dir: Path) -> None:
             eventually(lambda: query(GAPS, MARKS) == [1, 0])
             assert another.stop().code == 0
         assert query(GAPS, "select count(*) from events where type = 'TokenUsed'") == [1, 1]
+
+
+async def test_a_start_waits_for_what_a_killed_server_left(data_dir: Path) -> None:
+    """A statement that outlives its postmaster is waited for, since no two may write one cluster; then it starts."""
+    postgres = await asyncio.to_thread(embedded_postgres.start, data_dir)
+    try:
+        connection, watching = [await asyncpg.connect(postgres.owner_dsn) for _ in range(2)]
+        busy = asyncio.create_task(connection.fetchval("select count(*) from generate_series(1, 6000000)"))
+        async with asyncio.timeout(10):
+            while not await watching.fetchval(BUSY):
+                pass
+        end_postmaster(data_dir, signal.SIGKILL)
+        assert await asyncio.to_thread(postgres.ensure_running)
+        assert await busy == 6_000_000
+        assert not await asyncio.to_thread(postgres.ensure_running)
+        connection.terminate()
+        watching.terminate()
+    finally:
+        await asyncio.to_thread(postgres.release)
+    assert not postgres.ensure_running()  # who gave it up does not start it
+    assert postmaster_pid(data_dir) is None

@@ -38,7 +38,7 @@ from events.tokens import (
 START = datetime(2026, 1, 1, tzinfo=UTC)
 ACTOR = Actor(kind=ActorKind.MEMBER, id="mem_1")
 CANARY = "canary"
-EXAMPLES = 30
+EXAMPLES = 20
 MONTH_S = 2_592_000
 
 AnEvent = TypeVar("AnEvent", TokenRotated, TokenRotationCompleted, TokenUpdated)
