@@ -87,7 +87,7 @@ def heading() -> str:
 def verdict(missed: Sequence[str]) -> str:
     """Say whether the targets were met."""
     if not missed:
-        return "## Targets\n\nAll were met."
+        return "## Targets\n\nNone was missed."
     return "## Targets\n\nMissed:\n\n" + "\n".join(f"- {name}" for name in missed)
 
 

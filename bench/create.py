@@ -11,6 +11,9 @@ from typing import Final
 from bench import breakdown, report
 from bench.callers import percentile
 from bench.client import Load, Report, request_text, send_from_another_process
+from bench.parts import METHOD as METHOD_OF_PARTS
+from bench.parts import lone_parts
+from bench.parts import table as parts_table
 from bench.plan import Plan
 from bench.processes import resident_mb
 from bench.report import Section, Table
@@ -63,7 +66,10 @@ async def run(server: Server, plan: Plan) -> list[Section]:
         loaded = rates(service, load, CONCURRENCIES, repetitions=plan.repetitions)
         sampled = sample(service, load, plan.profile_s)
         memory = f"The service's memory after all that: {report.number(resident_mb(service.pid))} MB."
-    parts = [METHOD, table("connections", loaded), away(loaded[1]), *costs(sampled, loaded[PROFILED]), memory]
+    lone = await lone_parts(server, samples=plan.lone_samples)
+    whole_ms = median(one.latency_ms(0.5) for one in loaded[1])
+    waits = (METHOD_OF_PARTS.format(samples=plan.lone_samples), parts_table(lone, whole_ms))
+    parts = [METHOD, table("connections", loaded), *waits, *costs(sampled, loaded[PROFILED]), memory]
     return [Section("createToken over HTTP", parts)]
 
 
@@ -122,18 +128,6 @@ def figures(repeated: Sequence[Loaded]) -> list[str]:
         report.number(median(one.ms(one.postgres_cpu_s) for one in repeated)),
         report.number(median(one.ms(one.report.cpu_s) for one in repeated)),
     ]
-
-
-def away(alone: Sequence[Loaded]) -> str:
-    """Say how much of a lone request nobody computes."""
-    waited = [
-        one.latency_ms(0.5) - one.ms(one.service_cpu_s) - one.ms(one.postgres_cpu_s) - one.ms(one.report.cpu_s)
-        for one in alone
-    ]
-    return (
-        f"Of a lone request's time, {report.number(max(0.0, median(waited)))} ms are on no processor: "
-        "the flush to disk, and waking one another up."
-    )
 
 
 def costs(sampled: Counter[str] | None, loaded: Sequence[Loaded]) -> list[str | Table]:

@@ -15,6 +15,8 @@ class Plan:
     """The same with the artificial flush."""
     http_s: float
     """How long each concurrency is loaded over HTTP in each repetition."""
+    lone_samples: int
+    """How often each part of a lone request is measured."""
     profile_s: int
     history_events: int
     """How many events the log holds that is rebuilt and paged through."""
@@ -33,6 +35,7 @@ FULL: Final = Plan(
     append_s=2.5,
     flush_s=1.5,
     http_s=3,
+    lone_samples=300,
     profile_s=8,
     history_events=1_000_000,
     paged_tokens=1_000_000,
@@ -46,6 +49,7 @@ QUICK: Final = Plan(
     append_s=0.3,
     flush_s=0.2,
     http_s=0.4,
+    lone_samples=30,
     profile_s=2,
     history_events=20_000,
     paged_tokens=20_000,

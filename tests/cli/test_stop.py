@@ -65,7 +65,7 @@ def test_sigterm_loses_nothing(data_dir: Path) -> None:
     """/readyz says 503 before the port closes, a request on its way is answered, and the last uses are in the log."""
     postgres = embedded_postgres.start(data_dir)
     try:
-        with Service(data_dir, "--drain-delay-s", 0.7) as service:
+        with Service(data_dir, "--drain-delay-s", 2) as service:
             key = first_token(service)
             with half_a_request(service.url, key) as connection:
                 assert [ask(f"{service.url}/verify", key=key).status for _ in range(30)] == [200] * 30
