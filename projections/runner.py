@@ -21,7 +21,7 @@ from projections.read_models import FOLLOWING
 LEASE_CHECKPOINT: Final = load("projections.statements.read_models", "lease_checkpoint")
 SAVE_CHECKPOINT: Final = load("projections.statements.read_models", "save_checkpoint")
 READ_POSITIONS: Final = load("projections.statements.read_models", "read_positions")
-LONGEST_PAUSE_S: Final = 30.0
+LONGEST_PAUSE_S: Final = 2.0
 DATABASE_ERRORS: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)

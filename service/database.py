@@ -13,8 +13,8 @@ from typing import Final
 import asyncpg
 import structlog
 
-from events.migrate import migrate
-from events.statement import Connection, Pool
+from events.migrate import migrate, migrations, pending
+from events.statement import Connection, Pool, load
 from service import embedded_postgres
 from service.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
 from service.settings import Settings
@@ -23,7 +23,8 @@ from service.watchdog import keep_running
 LAYERS: Final = ("events.migrations", "projections.migrations", "service.migrations")
 SERVICE_ROLE: Final = "entri_service"
 OLDEST_SERVER: Final = 150000
-OLDEST_WITH_TRANSACTION_TIMEOUT: Final = 170000
+FIRST_WITH_TRANSACTION_TIMEOUT: Final = 17
+LIMIT_TRANSACTIONS: Final = load("service.statements", "limit_transactions")
 STATEMENT_TIMEOUT_MS: Final = 10_000
 CONNECT_TIMEOUT_S: Final = 5.0
 COMMAND_TIMEOUT_S: Final = 15.0
@@ -51,12 +52,15 @@ class Database:
 
     async def connect(self) -> Connection:
         """Connect as the service's role. Raises the driver's errors."""
-        return await asyncpg.connect(
+        connection = await asyncpg.connect(
             self.service_dsn,
             server_settings=self._session(),
             timeout=CONNECT_TIMEOUT_S,
             command_timeout=COMMAND_TIMEOUT_S,
         )
+        if connection.get_server_version().major >= FIRST_WITH_TRANSACTION_TIMEOUT:
+            await connection.execute(LIMIT_TRANSACTIONS.text, str(STATEMENT_TIMEOUT_MS))
+        return connection
 
     @asynccontextmanager
     async def pool(self, size: int) -> AsyncIterator[Pool]:
@@ -84,6 +88,8 @@ class Database:
             "search_path": "public, pg_temp",
             "timezone": "UTC",
             "default_transaction_isolation": "read committed",
+            # Every page walks an index. Before a new partition has statistics, a plan could sort all of it instead.
+            "enable_bitmapscan": "off",
         }
         return session | ({"role": SERVICE_ROLE} if self.set_role else {})
 
@@ -148,13 +154,34 @@ async def started(data_dir: Path) -> EmbeddedPostgres:
 
 
 async def prepare(database: Database) -> Sequence[str]:
-    """Check the server and bring the schema up to date; names the migrations applied. Raises DatabaseError."""
+    """Check the server and bring the schema up to date; names the migrations applied. Raises DatabaseError.
+
+    The owner is needed only where something is to be applied, so a process may run with the service's login alone.
+    """
+    if await is_up_to_date(database):
+        return ()
     connection = await database.connect_as_owner()
     try:
         await check_server(connection)
         return await migrate(connection, LAYERS)
     except asyncpg.PostgresError as error:
         raise DatabaseError(f"the database cannot be migrated: {in_a_line(error)}") from error
+    finally:
+        await connection.close()
+
+
+async def is_up_to_date(database: Database) -> bool:
+    """Say whether the service's role finds everything applied. Raises DatabaseError or MigrationError."""
+    try:
+        with told_plainly("the service cannot connect to the database"):
+            connection = await database.connect()
+    except DatabaseError:
+        return False  # its role may not be there yet: the owner will say what is wrong, or mend it
+    try:
+        await check_server(connection)
+        return not await pending(connection, migrations(LAYERS))
+    except (asyncpg.UndefinedTableError, asyncpg.InsufficientPrivilegeError):
+        return False
     finally:
         await connection.close()
 

@@ -5,7 +5,7 @@ Must never create a key where the vault needs one that is missing, nor start wit
 
 import asyncio
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -21,21 +21,21 @@ MEANINGS: Final = {"pepper": "the pepper file", "kek": "the key-encryption key f
 async def open_key_file(pool: Pool, kind: str, path: Path, random_bytes: Callable[[int], bytes]) -> KeyRing:
     """Load the keys of a kind (`pepper`, `kek`), or create the file on an empty vault. Raises KeyFileError."""
     what = MEANINGS[kind]
-    needed = {row["key_id"] for row in await pool.fetch(VAULT_KEY_IDS.text) if row["kind"] == kind}
-    ring = await asyncio.to_thread(load_or_create, path, what, needed, random_bytes=random_bytes)
-    if lacking := needed - set(ring.ids):
+    on_record = {row["key_id"]: row["is_needed"] for row in await pool.fetch(VAULT_KEY_IDS.text) if row["kind"] == kind}
+    ring = await asyncio.to_thread(load_or_create, path, what, sorted(on_record), random_bytes=random_bytes)
+    if lacking := {key_id for key_id, is_needed in on_record.items() if is_needed} - set(ring.ids):
         raise KeyFileError(f"{what} {path} lacks {', '.join(sorted(lacking))}, which the database needs: add it back")
     await register(pool, kind, ring, where=f"{what} {path}")
     return ring
 
 
-def load_or_create(path: Path, what: str, needed: set[str], *, random_bytes: Callable[[int], bytes]) -> KeyRing:
-    """Load a key file, or create it when nothing needs one yet. Raises KeyFileError."""
+def load_or_create(path: Path, what: str, on_record: Sequence[str], *, random_bytes: Callable[[int], bytes]) -> KeyRing:
+    """Load a key file, or create it when no key was ever on record. Raises KeyFileError."""
     if is_there(path, what):
         return keyring.load(path, what)
-    if needed:
+    if on_record:
         raise KeyFileError(
-            f"{what} {path} is missing, and the database holds what was written under {', '.join(sorted(needed))}: "
+            f"{what} {path} is missing, and the database holds what was written under {', '.join(on_record)}: "
             "restore the file from its backup; a new key cannot take its place"
         )
     try:

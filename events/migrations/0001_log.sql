@@ -5,6 +5,7 @@ do $$
 begin
     if not exists (select from pg_roles where rolname = 'entri_service') then
         create role entri_service nologin;
+        execute format('grant entri_service to %I', current_user);
     end if;
 exception when insufficient_privilege then
     raise exception 'the role entri_service does not exist and % may not create it', current_user
@@ -12,6 +13,7 @@ exception when insufficient_privilege then
 end
 $$;
 grant usage on schema public to entri_service;
+grant select on schema_migrations to entri_service;
 
 create table installation (
     one boolean primary key default true check (one),

@@ -44,16 +44,17 @@ async def test_made_once_on_an_empty_vault(database: Database, tmp_path: Path) -
         assert (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (0o600, 0o700)
         path.unlink()
         path.parent.rmdir()
-        with pytest.raises(KeyFileError, match="another key under the id k1"):  # a fresh one is not what is on record
+        with pytest.raises(KeyFileError, match="is missing, and the database holds what was written under k1"):
             await open_pepper(pool, path)
+        assert not path.parent.exists()
 
 
 async def test_a_needed_key_is_never_made_anew(database: Database, tmp_path: Path) -> None:
-    """Once a row needs a key, a missing file and a file without that key are refused, and no file is made."""
+    """Once a key is on record, a missing file and a file without that key are refused, and no file is made."""
     async with database.pool() as pool:
         await open_pepper(pool, key_file(tmp_path / "pepper", old=1, older=2))
         await need(database, "older")
-        with pytest.raises(KeyFileError, match="is missing, and the database holds what was written under older"):
+        with pytest.raises(KeyFileError, match="is missing, and the database holds what was written under old, older"):
             await open_pepper(pool, tmp_path / "gone")
         assert not (tmp_path / "gone").exists()
         with pytest.raises(KeyFileError, match="lacks older, which the database needs"):
