@@ -14,7 +14,7 @@ from bench.peers.plain_rows import plain_rows
 from bench.plan import Plan
 from bench.report import Section, Target, ratios
 from bench.server import Server
-from events.writer import Appended
+from events.batch import Appended
 from service.app import Core
 from service.authorization import Principal
 

@@ -12,6 +12,7 @@ from typing import Final
 from bench.issuing import HINT, NEW, organizations, secret_row
 from bench.plan import Plan
 from bench.server import Server
+from events.batch import Append
 from events.entry import NewEvent, new_event
 from events.envelope import Actor, ActorKind, Circumstances, Version
 from events.identifiers import new_id
@@ -27,7 +28,6 @@ from events.tokens import (
     stream_of_api_token,
 )
 from events.usage import TokenUsed, stream_of
-from events.writer import Append
 from projections.tokens import row_json
 from service.app import Core
 from service.authorization import Principal

@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from events import tokens
+from events.batch import Append
 from events.entry import NewEvent, new_event
 from events.envelope import Circumstances, Version
 from events.identifiers import new_id
 from events.refusals import Refused
 from events.tokens import TokenKind, TokenState, stream_of_api_token
-from events.writer import Append
 from projections.tokens import row_json
 from service.app import Core
 from service.authorization import Principal, operator, token_principal

@@ -6,11 +6,12 @@ from datetime import datetime
 from typing import Final
 
 from events import organizations
+from events.batch import Append, Appended
 from events.entry import new_event
 from events.envelope import OPERATOR, Circumstances, Version
 from events.identifiers import new_id
 from events.refusals import Refused
-from events.writer import Append, Appended, LogWriter
+from events.writer import LogWriter
 from projections.organizations import row_json
 
 NO_VERSION: Final = Version(0)

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from events import tokens
+from events.batch import ActorRestricted, Append, Appended, VersionConflict
 from events.entry import NewEvent, RecordedEvent, new_event
 from events.envelope import Actor, ActorKind, Circumstances, OrganizationPosition, StreamId, Version
 from events.identifiers import derived_id, new_id, prefix_of
@@ -19,7 +20,7 @@ from events.refusals import Refusal, RefusalCode, Refused, invalid
 from events.scopes import missing
 from events.statement import Pool
 from events.tokens import TokenState
-from events.writer import ActorRestricted, Append, Appended, LogWriter, VersionConflict
+from events.writer import LogWriter
 from projections.tokens import row_json
 from service import vault
 from service.authorization import Caller, Principal, RestrictedError

@@ -16,12 +16,13 @@ from typing import Final
 
 import structlog
 
+from events.batch import Append
 from events.entry import NewEvent, new_event
 from events.envelope import SYSTEM, Actor, ActorKind, Circumstances
 from events.identifiers import derived_id, new_id
 from events.statement import Pool, load
 from events.usage import MOST_ADDRESSES, GapCause, TokenUsed, UsageEvent, UsageGap, stream_of
-from events.writer import Append, LogWriter
+from events.writer import LogWriter
 from service.verify import Credential
 
 MARK_BUFFERS: Final = load("service.statements", "mark_buffers")

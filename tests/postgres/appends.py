@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from events.batch import Append
 from events.entry import NewEvent, new_event
 from events.envelope import Actor, ActorKind, Circumstances, StreamId, Version
 from events.identifiers import new_id
@@ -11,7 +12,6 @@ from events.registry import Event
 from events.statement import Connection
 from events.tokens import TokenRevoked, stream_of_api_token
 from events.usage import TokenUsed, stream_of
-from events.writer import Append
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 LOG_LOCK = 4270001

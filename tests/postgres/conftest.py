@@ -11,6 +11,7 @@ from itertools import count
 import asyncpg
 import pytest
 
+from events.batch import Append, Appended, Outcome
 from events.entry import NewEvent, new_event
 from events.envelope import Actor, ActorKind, Circumstances, StreamId, Version
 from events.migrate import migrate
@@ -23,7 +24,7 @@ from events.tokens import TokenEvent, TokenState, stream_of_api_token
 from events.tokens import evolve as evolve_token
 from events.usage import TokenUsed
 from events.usage import stream_of as usage_stream
-from events.writer import Append, Appended, LogWriter, Outcome
+from events.writer import LogWriter
 from projections.organizations import row_json as organization_row
 from projections.tokens import row_json as token_row
 from service import embedded_postgres

@@ -8,21 +8,12 @@ from typing import Literal
 import asyncpg
 import pytest
 
+from events.batch import ActorRestricted, Append, Appended, Outcome, VersionConflict, batch_arguments
 from events.envelope import OrganizationPosition, Position, StreamId, Version
 from events.log import read_after, read_organization_head, read_stream
 from events.statement import Connection
 from events.tokens import TokenCreated, TokenKind, TokenRevoked, stream_of_api_token
-from events.writer import (
-    APPEND,
-    ActorRestricted,
-    Append,
-    Appended,
-    AppendRejectedError,
-    LogWriter,
-    Outcome,
-    VersionConflict,
-    batch_arguments,
-)
+from events.writer import APPEND, AppendRejectedError, LogWriter
 from tests.postgres.appends import decided, ids, observed
 from tests.postgres.conftest import START, Database
 

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 
+from events.batch import Append
 from events.entry import RecordedEvent, new_event
 from events.envelope import Actor, ActorKind, Circumstances, OrganizationPosition, Position, StreamId, Version
 from events.identifiers import new_id
@@ -27,7 +28,7 @@ from events.registry import Event
 from events.statement import Pool
 from events.tokens import TokenRevoked, TokenUpdated
 from events.usage import TokenUsed, stream_of
-from events.writer import Append, LogWriter
+from events.writer import LogWriter
 from tests.postgres.appends import AT
 from tests.postgres.conftest import Database
 

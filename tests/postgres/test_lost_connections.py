@@ -8,10 +8,11 @@ from dataclasses import replace
 import asyncpg
 import pytest
 
+from events.batch import Append, Appended
 from events.envelope import Position
 from events.log import follow_to_head, read_after
 from events.statement import Connection, Pool
-from events.writer import Append, Appended, LogUnavailableError, LogWriter, OutcomeUnknownError
+from events.writer import LogUnavailableError, LogWriter, OutcomeUnknownError
 from tests.postgres.appends import LOG_LOCK, decided, ids, wait_for_lock
 from tests.postgres.conftest import Database
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
+from events.batch import Appended
 from events.envelope import Position
 from events.log import (
     BEYOND,
@@ -19,7 +20,7 @@ from events.log import (
     read_head,
 )
 from events.statement import Connection, Statement
-from events.writer import Appended, LogWriter
+from events.writer import LogWriter
 from tests.postgres.appends import decided, observed
 from tests.postgres.conftest import Database
 from tests.postgres.processes import processes

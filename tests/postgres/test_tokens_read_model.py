@@ -10,10 +10,10 @@ import asyncpg
 import orjson
 import pytest
 
+from events.batch import ActorRestricted, Appended
 from events.envelope import Actor, ActorKind
 from events.statement import Connection, Pool, Statement
 from events.tokens import TokenCreated, TokenKind, TokenRevoked, TokenState, TokenUpdated
-from events.writer import ActorRestricted, Appended
 from projections.last_used import TOKEN_LAST_USED, LastUsed
 from projections.organizations import find_organization
 from projections.projection import Projection, State

@@ -9,9 +9,10 @@ import sys
 
 import asyncpg
 
+from events.batch import Append, Appended, VersionConflict
 from events.envelope import Version
 from events.statement import Connection
-from events.writer import Append, Appended, LogWriter, VersionConflict
+from events.writer import LogWriter
 from tests.postgres.appends import decided, ids, observed
 
 

@@ -10,20 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from events.batch import MOST_EVENTS_IN_BATCH, Append, Pending, batch_arguments, take_batch
 from events.entry import NewEvent, new_event
 from events.envelope import SYSTEM, Circumstances, StreamId, Version
 from events.statement import Connection
 from events.tokens import TokenRevoked
-from events.writer import (
-    MOST_COMMANDS_QUEUED,
-    MOST_EVENTS_IN_BATCH,
-    Append,
-    LogUnavailableError,
-    LogWriter,
-    Pending,
-    batch_arguments,
-    take_batch,
-)
+from events.writer import MOST_COMMANDS_QUEUED, LogUnavailableError, LogWriter
 
 WHEN = Circumstances(organization="org_1", actor=SYSTEM, at=datetime(2026, 1, 1, tzinfo=UTC))
 numbers = count(1)
