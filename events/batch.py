@@ -7,6 +7,7 @@ import asyncio
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final
 
 import asyncpg
@@ -15,7 +16,8 @@ import orjson
 from events.entry import NewEvent
 from events.envelope import OrganizationPosition, Position, StreamId, Version
 
-MOST_EVENTS_IN_BATCH: Final = 128
+MOST_EVENTS_IN_BATCH: Final = 96
+"""A batch is then written to the socket at once (Linux takes 208 KiB), so the server works while callers go on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,24 +117,33 @@ def batch_arguments(batch: Sequence[Append]) -> list[object]:
         for name, rows in append.companions.items():
             companions.setdefault(name, []).extend({**row, "command": number} for row in rows)
     return [
-        [append.events[0].event_id for append in batch],
-        [append.expected[0] if append.expected else None for append in batch],
-        [append.expected[1] if append.expected else None for append in batch],
-        [append.acting for append in batch],
-        [number for number, _ in events],
-        [event.event_id for _, event in events],
-        [event.is_usage for _, event in events],
-        [event.stream for _, event in events],
-        [event.version for _, event in events],
-        [event.type for _, event in events],
-        [event.organization for _, event in events],
-        [event.subject for _, event in events],
-        [event.actor for _, event in events],
-        [event.occurred_at for _, event in events],
+        literal([append.events[0].event_id for append in batch]),
+        literal([append.expected[0] if append.expected else None for append in batch]),
+        literal([append.expected[1] if append.expected else None for append in batch]),
+        literal([append.acting for append in batch]),
+        literal([number for number, _ in events]),
+        literal([event.event_id for _, event in events]),
+        literal([event.is_usage for _, event in events]),
+        literal([event.stream for _, event in events]),
+        literal([event.version for _, event in events]),
+        literal([event.type for _, event in events]),
+        literal([event.organization for _, event in events]),
+        literal([event.subject for _, event in events]),
+        literal([event.actor for _, event in events]),
+        literal([event.occurred_at for _, event in events]),
         [event.entry for _, event in events],
         sorted(companions),  # in a fixed order, which the companions may rely on
         [orjson.dumps(companions[name]).decode() for name in sorted(companions)],
     ]
+
+
+def literal(column: Sequence[str | int | bool | datetime | None]) -> str:
+    """Write a column as PostgreSQL reads an array: in one call, where the driver looks at each element several times.
+
+    It is a JSON array but for its brackets. That holds for text without control characters, and ids and names of types
+    have none.
+    """
+    return "{" + orjson.dumps(column)[1:-1].decode() + "}"
 
 
 def outcome_of(row: asyncpg.Record, number: int, append: Append) -> Outcome:

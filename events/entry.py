@@ -25,6 +25,7 @@ from events.envelope import (
 from events.registry import Event, decode_payload, describe, encode_payload, subject_of, utc_text
 
 SALT_BYTES: Final = 16
+ACTOR_KINDS: Final = {kind.value: kind for kind in ActorKind}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +125,7 @@ def recorded_event(position: int, organization_position: int, recorded_at: datet
         version=content["version"],
         organization=content["organization"],
         subject=content["subject"],
-        actor=Actor(kind=ActorKind(content["actor"]["kind"]), id=content["actor"]["id"]),
+        actor=Actor(kind=ACTOR_KINDS[content["actor"]["kind"]], id=content["actor"]["id"]),
         address=content["address"],
         request_id=content["request_id"],
         occurred_at=datetime.fromisoformat(content["occurred_at"]),

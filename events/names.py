@@ -25,6 +25,8 @@ def text_problems(field: str, text: str, longest: int) -> tuple[Refusal, ...]:
     """List what is wrong with a free text of at most `longest` characters."""
     if len(text) > longest:
         return (invalid(field, f"has {len(text)} characters: at most {longest} are allowed"),)
+    if text.isascii() and text.isprintable():
+        return ()
     if any(c in DIRECTION_CONTROLS or unicodedata.category(c) in FORBIDDEN_CATEGORIES for c in text):
         return (invalid(field, "holds a control character: use printable characters only"),)
     return ()

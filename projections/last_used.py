@@ -4,7 +4,7 @@ Usage is folded per secret as far as a token page asks: the newest generation th
 it, whose last use says whether an overlap can be ended.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, assert_never
 
@@ -78,8 +78,9 @@ def evolve(state: LastUsed | None, recorded: RecordedEvent) -> LastUsed:
     if state is None:
         raise ValueError(f"{event.token_id} was never created")
     newest = max(event.generation, state.newest_generation)
-    return replace(
-        state,
+    return LastUsed(
+        token_id=state.token_id,
+        organization=state.organization,
         use_count=state.use_count + event.count,
         last_used_at=later(state.last_used_at, event.last_used_at),
         newest_generation=newest,

@@ -121,15 +121,16 @@ begin
     ), into_head as (
         update log_head set position = head_position + (select count(*) from winners), recorded_at = append_events.recorded_at
     )
-    select
-        array_agg(coalesce(p.position, append_events.position[c.n]) order by c.n),
-        array_agg(coalesce(p.organization_position, append_events.organization_position[c.n]) order by c.n)
+    -- Not a join: without hashes it would look at every winner for every command.
+    select array_agg(a.position order by a.n), array_agg(a.organization_position order by a.n)
     into append_events.position, append_events.organization_position
-    from generate_subscripts(append_events.outcome, 1) c (n)
-    left join (
-        select w.command, max(w.position) as position, max(w.organization_position) as organization_position
+    from (
+        select w.command as n, max(w.position) as position, max(w.organization_position) as organization_position
         from winners w group by w.command
-    ) p on p.command = c.n;
+        union all
+        select c.n, append_events.position[c.n], append_events.organization_position[c.n]
+        from generate_subscripts(append_events.outcome, 1) c (n) where append_events.outcome[c.n] <> 0
+    ) a;
 
     for i in 1 .. cardinality(k_name) loop
         rows := k_rows[i]::json;

@@ -164,9 +164,9 @@ async def test_columns_line_up() -> None:
     )
     other = Append(events=(event("usage-x", None, "evt_3"),), expected=None, companions={"tokens": [{"id": "tok_2"}]})
     columns = batch_arguments([one, other])
-    assert columns[:4] == [["evt_1", "evt_3"], ["a", None], [2, None], ["tok_9", None]]
-    assert columns[4:6] == [[1, 1, 2], ["evt_1", "evt_2", "evt_3"]]
-    assert columns[8] == [3, 4, None]
+    assert columns[:4] == ['{"evt_1","evt_3"}', '{"a",null}', "{2,null}", '{"tok_9",null}']
+    assert columns[4:6] == ["{1,1,2}", '{"evt_1","evt_2","evt_3"}']
+    assert columns[8] == "{3,4,null}"
     assert columns[15:] == [["tokens"], ['[{"id":"tok_1","command":1},{"id":"tok_2","command":2}]']]
 
 
