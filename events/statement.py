@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 if TYPE_CHECKING:
     import asyncpg
 
+    from events.fair_pool import FairPool
+
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
-Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+DriverPool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+Pool: TypeAlias = "DriverPool | FairPool"
 
 HEADER: Final = re.compile(r"\A(--[^\n]*\n)+")
 KEY: Final = object()

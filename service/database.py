@@ -13,6 +13,7 @@ from typing import Final
 import asyncpg
 import structlog
 
+from events.fair_pool import FairPool
 from events.migrate import migrate, migrations, pending
 from events.statement import Connection, Pool, load
 from service import embedded_postgres
@@ -78,7 +79,7 @@ class Database:
         with told_plainly("the service cannot connect to the database"):
             await pool
         async with pool:
-            yield pool
+            yield FairPool(pool, size)
 
     def _session(self) -> dict[str, str]:
         session = {

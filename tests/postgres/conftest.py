@@ -19,7 +19,7 @@ from events.organizations import OrganizationCreated, OrganizationState
 from events.organizations import evolve as evolve_organization
 from events.organizations import stream_of as organization_stream
 from events.registry import Event
-from events.statement import Connection, Pool
+from events.statement import Connection, DriverPool
 from events.tokens import TokenEvent, TokenState, stream_of_api_token
 from events.tokens import evolve as evolve_token
 from events.usage import TokenUsed
@@ -61,7 +61,7 @@ class Database:
             await connection.close()
 
     @asynccontextmanager
-    async def pool(self, *, size: int = 4) -> AsyncIterator[Pool]:
+    async def pool(self, *, size: int = 4) -> AsyncIterator[DriverPool]:
         """Open a pool as the service does."""
         async with asyncpg.create_pool(self.service_dsn, min_size=1, max_size=size) as pool:
             yield pool
