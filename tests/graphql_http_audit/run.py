@@ -13,6 +13,7 @@ def main() -> int:
     """Run the audits; answers the exit code: 0 when every one is green."""
     subprocess.run(["npm", "ci", "--no-fund", "--no-audit", "--silent"], cwd=HERE, check=True)
     with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o711)  # as root, PostgreSQL runs as another user, who must get through
         token_file = Path(folder) / "token"
         command = [sys.executable, "-m", "service", "serve", "--port", "0", "--data-dir", f"{folder}/data"]
         command += ["--bootstrap-token-file", str(token_file)]
