@@ -62,8 +62,9 @@ class Cursors:
         kind, *rest = self._decode(cursor)
         match rest:
             case [list(own_order), (str() | None) as value, str(token_id)] if [kind, *own_order] == [TOKENS, *order]:
-                is_instant = value is not None and order[0] != "NAME"
-                return (datetime.fromisoformat(value) if is_instant and value else value), token_id
+                if value is None or order[0] == "NAME":
+                    return value, token_id
+                return datetime.fromisoformat(value), token_id
         raise InvalidCursorError("this cursor does not belong to this connection in this order")
 
     def _encode(self, content: list[object]) -> str:

@@ -8,12 +8,13 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from service.secret_format import DEFAULT_PREFIX, PREFIX_RULE, is_valid_prefix
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Number = TypeVar("Number", int, float)
 
 
 class SettingsError(Exception):
@@ -82,28 +83,26 @@ class Option:
         return f"--{self.name.replace('_', '-')}"
 
 
-def whole(least: int, most: int) -> Callable[[str], int]:
-    """Read a whole number within bounds."""
+def within(number: Callable[[str], Number], least: Number, most: Number) -> Callable[[str], Number]:
+    """Read a number of either kind within bounds."""
 
-    def read(text: str) -> int:
-        value = int(text)
+    def read(text: str) -> Number:
+        value = number(text)
         if not least <= value <= most:
             raise ValueError
         return value
 
     return read
+
+
+def whole(least: int, most: int) -> Callable[[str], int]:
+    """Read a whole number within bounds."""
+    return within(int, least, most)
 
 
 def seconds(least: float, most: float) -> Callable[[str], float]:
     """Read a number of seconds within bounds."""
-
-    def read(text: str) -> float:
-        value = float(text)
-        if not least <= value <= most:
-            raise ValueError
-        return value
-
-    return read
+    return within(float, least, most)
 
 
 def switch(text: str) -> bool | None:
