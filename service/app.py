@@ -4,9 +4,10 @@ import asyncio
 import contextlib
 import os
 import secrets
+import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import structlog
@@ -24,9 +25,14 @@ from service.api.schema import make_schema
 from service.authorization import Caller, Principal, token_principal
 from service.availability import RETRY_AFTER_S, UNAVAILABLE, is_unavailable
 from service.bootstrap import bootstrap
-from service.database import open_database, prepare
+from service.credential import ANYTHING, Credential, Verification, Wanted
+from service.credential_reader import CredentialReader
+from service.database import Database, open_database, prepare
+from service.enforcement import Enforcer
 from service.hashing import HashingPool
 from service.key_files import open_key_file
+from service.lease import Node
+from service.lease_keeper import CLOCK, LeaseKeeper, Membership
 from service.listening import bound_sockets, is_loopback, listening, url_of
 from service.metrics import Metrics, gauge, new_metrics
 from service.organization_commands import OrganizationCommands
@@ -34,8 +40,10 @@ from service.queries import Queries
 from service.secret_text import SecretText
 from service.settings import Settings
 from service.token_commands import TokenCommands
-from service.usage import UsageRecorder, UsageSettings
-from service.verify import Credential, Verification, Verifier
+from service.usage import UsageRecorder, UsageSettings, recording
+from service.vault import forgetting_replays
+from service.verified_cache import VerifiedCache
+from service.verify import Verifier
 from service.web import graphql, health, verification
 from service.web.address import client_address
 from service.web.answers import answering
@@ -43,8 +51,8 @@ from service.web.credentials import CredentialError, presented_key
 
 log = structlog.get_logger(__name__)
 
-FORGET_EVERY_S = 600
 LONGEST_VERIFICATION_S = 2.0
+"""Of a key that is not remembered: more than the database's limit, for the hash after it."""
 
 
 def now() -> datetime:
@@ -57,6 +65,7 @@ class Core:
     """What every way of running shares: the database, the writer, and the commands on it."""
 
     settings: Settings
+    database: Database
     pool: Pool
     writer: LogWriter
     hashing: HashingPool
@@ -81,6 +90,7 @@ async def open_core(settings: Settings) -> AsyncIterator[Core]:
         await stack.enter_async_context(writer)
         yield Core(
             settings=settings,
+            database=database,
             pool=pool,
             writer=writer,
             hashing=hashing,
@@ -104,10 +114,45 @@ async def open_keys(pool: Pool, settings: Settings) -> vault.Keys:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Verifying:
+    """How this process verifies from memory, and enforces what restricts that."""
+
+    cache: VerifiedCache[Verification]
+    node: Node[Verification]
+    keeper: LeaseKeeper
+    enforcer: Enforcer
+    reader: CredentialReader
+
+
+@asynccontextmanager
+async def open_node(core: Core) -> AsyncIterator[Verifying]:
+    """Join the processes that verify; leave them when left, before anything else is stopped."""
+    settings, connect = core.settings, core.database.connect
+    cache: VerifiedCache[Verification] = VerifiedCache(capacity=settings.cache_size)
+    node = Node(cache, CLOCK, lease_s=settings.lease_s)
+    async with (
+        CredentialReader(connect, CLOCK.steady) as reader,
+        Enforcer(connect, CLOCK.steady) as enforcer,
+        LeaseKeeper(
+            connect,
+            node,
+            Membership(
+                name=settings.node_name or socket.gethostname(),
+                lease_s=settings.lease_s,
+                new_incarnation=lambda: secrets.token_hex(16),
+                on_acknowledged=enforcer.acknowledged,
+            ),
+        ) as keeper,
+    ):
+        yield Verifying(cache=cache, node=node, keeper=keeper, enforcer=enforcer, reader=reader)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Entrances:
     """What the routes call, one of each a process."""
 
     core: Core
+    verifying: Verifying
     services: Services
     catch_up: CatchUp
     metrics: Metrics
@@ -117,7 +162,7 @@ class Entrances:
         """Verify the one credential of a request. Raises CredentialError."""
         presented = presented_key(request.headers)
         try:
-            verified = await self.verify(presented)
+            verified = await self.verify(presented, ANYTHING)
         except Exception as error:
             if not is_unavailable(error):
                 raise
@@ -128,11 +173,18 @@ class Entrances:
         self.record(credential, request)
         return token_principal(credential.token_id, credential.organization, credential.scopes)
 
-    async def verify(self, presented: str) -> Verification:
-        """Verify a presented key and count how it ended. Raises TimeoutError where the database only hangs."""
+    def recall(self, presented: str, wanted: Wanted) -> Verification | None:
+        """Verify a presented key from memory, and count how it ended; None where that cannot tell."""
+        verified = self.services.verifier.recall(presented, wanted)
+        if verified is not None:
+            self.metrics.verifications.count(verified)
+        return verified
+
+    async def verify(self, presented: str, wanted: Wanted) -> Verification:
+        """Verify a presented key and count how it ended. Raises TimeoutError where it cannot be told soon."""
         async with asyncio.timeout(LONGEST_VERIFICATION_S):
-            verified = await self.services.verifier.verify(presented)
-        self.metrics.count(verified)
+            verified = await self.services.verifier.verify(presented, wanted)
+        self.metrics.verifications.count(verified)
         return verified
 
     def record(self, credential: Credential, request: web.Request) -> None:
@@ -170,11 +222,12 @@ class Entrances:
         return None if not self.catch_up.stopped_at else f"stopped by an event: {', '.join(self.catch_up.stopped_at)}"
 
 
-def make_entrances(core: Core, catch_up: CatchUp) -> Entrances:
+def make_entrances(core: Core, verifying: Verifying, catch_up: CatchUp) -> Entrances:
     """Put together what the routes call."""
+    commands = replace(core.commands, enforcer=verifying.enforcer)
 
     async def complete_rotation(credential: Credential) -> object:
-        return await core.commands.complete_rotation(
+        return await commands.complete_rotation(
             credential.organization, credential.token_id, generation=credential.generation
         )
 
@@ -187,8 +240,8 @@ def make_entrances(core: Core, catch_up: CatchUp) -> Entrances:
     )
     services = Services(
         queries=Queries(pool=core.pool, catch_up=catch_up),
-        commands=core.commands,
-        verifier=Verifier(core.pool, core.keys, core.hashing),
+        commands=commands,
+        verifier=Verifier(verifying.node, verifying.reader, keys=core.keys, hashing=core.hashing, clock=CLOCK),
         usage=UsageRecorder(core.pool, core.writer, settings),
         installation=core.installation,
     )
@@ -198,7 +251,16 @@ def make_entrances(core: Core, catch_up: CatchUp) -> Entrances:
     gauge(metrics, "entri_log_queue", "Commands that wait for the log.", lambda: core.writer.counts.queued)
     gauge(metrics, "entri_hashes_in_flight", "Argon2 hashes that run or wait.", lambda: core.hashing.permits_held)
     gauge(metrics, "entri_usage_buffered", "Secrets whose uses are not written yet.", lambda: services.usage.buffered)
-    return Entrances(core=core, services=services, catch_up=catch_up, metrics=metrics, draining=asyncio.Event())
+    gauge(metrics, "entri_keys_remembered", "Keys that are verified from memory.", lambda: len(verifying.cache))
+    gauge(metrics, "entri_lease_held", "1 while keys are accepted from memory.", lambda: verifying.node.holds_lease)
+    gauge(metrics, "entri_credential_reads_total", "Look-ups of keys in the database.", lambda: verifying.reader.reads)
+    gauge(
+        metrics, "entri_restrictions_waiting", "Restrictions not known everywhere.", lambda: verifying.enforcer.waiting
+    )
+    gauge(metrics, "entri_histories_lost_total", "Failovers noticed.", lambda: verifying.keeper.histories_lost)
+    return Entrances(
+        core=core, verifying=verifying, services=services, catch_up=catch_up, metrics=metrics, draining=asyncio.Event()
+    )
 
 
 def make_web_app(entrances: Entrances, *, explorer: bool) -> web.Application:
@@ -225,7 +287,8 @@ def make_web_app(entrances: Entrances, *, explorer: bool) -> web.Application:
     }
     app = web.Application(middlewares=[answering(entrances.metrics)], client_max_size=settings.max_body_bytes)
     app.add_routes(graphql.routes(endpoint))
-    app.add_routes(verification.routes(verification.VerifyEndpoint(verify=entrances.verify, record=entrances.record)))
+    verify = verification.VerifyEndpoint(recall=entrances.recall, verify=entrances.verify, record=entrances.record)
+    app.add_routes(verification.routes(verify))
     endpoints = health.HealthEndpoint(registry=entrances.metrics.registry, checks=checks, measure=entrances.measure)
     app.add_routes(health.routes(endpoints))
 
@@ -244,7 +307,8 @@ async def serving(settings: Settings) -> AsyncIterator[tuple[Entrances, str, Sec
     async with AsyncExitStack() as stack:
         sockets = stack.enter_context(bound_sockets(settings.host, settings.port))
         core = await stack.enter_async_context(open_core(settings))
-        entrances = make_entrances(core, await stack.enter_async_context(CatchUp(core.pool)))
+        catch_up = await stack.enter_async_context(CatchUp(core.pool))
+        entrances = make_entrances(core, await stack.enter_async_context(open_node(core)), catch_up)
         await stack.enter_async_context(recording(entrances.services.usage))
         await stack.enter_async_context(forgetting_replays(core.pool))
         explorer = is_loopback(settings.host) if settings.explorer is None else settings.explorer
@@ -260,38 +324,3 @@ async def serving(settings: Settings) -> AsyncIterator[tuple[Entrances, str, Sec
             file=settings.bootstrap_token_file,
         )
         yield entrances, url_of(sockets, settings.host), first
-
-
-@asynccontextmanager
-async def recording(usage: UsageRecorder) -> AsyncIterator[None]:
-    """Write what is used; when left, all of it, or say that it was lost."""
-    task = asyncio.create_task(usage.run(), name="usage")
-    try:
-        yield
-    finally:
-        usage.stop()
-        try:
-            await task
-        except Exception as error:  # noqa: BLE001 -- whatever it was, the rest is still to be closed in order
-            log.error("usage_lost", error=type(error).__name__)  # noqa: TRY400 -- its kind is all there is to say
-
-
-@asynccontextmanager
-async def forgetting_replays(pool: Pool) -> AsyncIterator[None]:
-    """Delete sealed replays as they grow older than 24 hours, as long as the process runs."""
-
-    async def forget() -> None:
-        while True:
-            try:
-                await vault.forget_old_replays(pool)
-            except Exception as error:  # noqa: BLE001 -- whatever it was, it is tried again
-                log.warning("replays_not_forgotten", error=type(error).__name__)
-            await asyncio.sleep(FORGET_EVERY_S)
-
-    task = asyncio.create_task(forget(), name="replays")
-    try:
-        yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task

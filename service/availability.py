@@ -5,12 +5,16 @@ from typing import Final
 import asyncpg
 
 from events.writer import LogUnavailableError, OutcomeUnknownError
+from service.credential_reader import ReadingUnavailableError
+from service.enforcement import NotEnforcedError
 from service.hashing import HashingOverloadError
 
 UNAVAILABLE: Final[tuple[type[Exception], ...]] = (
     LogUnavailableError,
     OutcomeUnknownError,
     HashingOverloadError,
+    ReadingUnavailableError,
+    NotEnforcedError,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,  # what a use meets that finds its connection in the middle of being ended

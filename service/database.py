@@ -51,11 +51,11 @@ class Database:
         """Connect as the owner. Raises DatabaseError."""
         return await connect(self.owner_dsn, {"application_name": "entri-owner"})
 
-    async def connect(self) -> Connection:
-        """Connect as the service's role. Raises the driver's errors."""
+    async def connect(self, **session: str) -> Connection:
+        """Connect as the service's role, with settings of its session. Raises the driver's errors."""
         connection = await asyncpg.connect(
             self.service_dsn,
-            server_settings=self._session(),
+            server_settings=self._session() | session,
             timeout=CONNECT_TIMEOUT_S,
             command_timeout=COMMAND_TIMEOUT_S,
         )

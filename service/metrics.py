@@ -1,13 +1,68 @@
-"""The metrics: what is counted, in Prometheus' terms. Must never have a label that a client chooses."""
+"""The metrics: what is counted, in Prometheus' terms. Must never have a label that a client chooses.
 
-from collections.abc import Callable
+Requests and verifications are counted in plain numbers, since one event loop counts them and a key that is remembered
+is verified in less time than a counter with locks takes; they become metrics when they are asked for.
+"""
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import accumulate
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
 
-from service.verify import Failure, Verification
+from service.credential import Failure, Verification
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+BOUNDS = (*map(str, SECONDS), "+Inf")
+
+
+class RequestTimes(Collector):
+    """How long requests took, by route and status: a histogram."""
+
+    def __init__(self) -> None:
+        self._counts: dict[tuple[str, int], list[int]] = {}
+        self._sums_s: dict[tuple[str, int], float] = {}
+
+    def observe(self, route: str, status: int, seconds: float) -> None:
+        """Count a request."""
+        kind = (route, status)
+        counts = self._counts.get(kind)
+        if counts is None:
+            counts = self._counts[kind] = [0] * len(BOUNDS)
+            self._sums_s[kind] = 0.0
+        counts[bisect_left(SECONDS, seconds)] += 1
+        self._sums_s[kind] += seconds
+
+    def collect(self) -> Iterator[Metric]:
+        """Give the counts as a metric."""
+        family = HistogramMetricFamily(
+            "entri_request_seconds", "Requests by route and status.", labels=("route", "status")
+        )
+        for (route, status), counts in self._counts.items():
+            buckets = list(zip(BOUNDS, accumulate(counts), strict=True))
+            family.add_metric((route, str(status)), buckets, self._sums_s[route, status])
+        yield family
+
+
+class VerificationCounts(Collector):
+    """How many keys were verified, by outcome."""
+
+    def __init__(self) -> None:
+        self._counts: dict[Failure | None, int] = dict.fromkeys((None, *Failure), 0)
+
+    def count(self, verification: Verification) -> None:
+        """Count a verification by how it ended."""
+        self._counts[verification.failure] += 1
+
+    def collect(self) -> Iterator[Metric]:
+        """Give the counts as a metric."""
+        family = CounterMetricFamily("entri_verifications", "Keys verified, by outcome.", labels=("outcome",))
+        for failure, number in self._counts.items():
+            family.add_metric(("VALID" if failure is None else failure.value,), number)
+        yield family
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,38 +70,21 @@ class Metrics:
     """What this process counts; gauges are read when they are asked for."""
 
     registry: CollectorRegistry
-    requests: Histogram
-    verifications: Counter
+    requests: RequestTimes
+    verifications: VerificationCounts
     read_model_lag: Gauge
-
-    def count(self, verification: Verification) -> None:
-        """Count a verification by how it ended."""
-        self.verifications.labels("VALID" if verification.failure is None else verification.failure.value).inc()
 
 
 def new_metrics() -> Metrics:
     """Make a registry of our own, so that two services in one process do not share counts."""
     registry = CollectorRegistry()
-    verifications = Counter("entri_verifications", "Keys verified, by outcome.", ["outcome"], registry=registry)
-    for outcome in ("VALID", *(failure.value for failure in Failure)):
-        verifications.labels(outcome)
-    return Metrics(
-        registry=registry,
-        requests=Histogram(
-            "entri_request_seconds",
-            "Requests by route and status.",
-            ["route", "status"],
-            buckets=SECONDS,
-            registry=registry,
-        ),
-        verifications=verifications,
-        read_model_lag=Gauge(
-            "entri_read_model_lag_events",
-            "Events that a read model is behind the log.",
-            ["read_model"],
-            registry=registry,
-        ),
+    requests, verifications = RequestTimes(), VerificationCounts()
+    registry.register(requests)
+    registry.register(verifications)
+    lag = Gauge(
+        "entri_read_model_lag_events", "Events that a read model is behind the log.", ["read_model"], registry=registry
     )
+    return Metrics(registry=registry, requests=requests, verifications=verifications, read_model_lag=lag)
 
 
 def gauge(metrics: Metrics, name: str, meaning: str, read: Callable[[], float]) -> None:

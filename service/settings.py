@@ -41,6 +41,9 @@ class Settings:
     pool_size: int
     hash_threads: int
     hash_queue: int
+    lease_s: float
+    cache_size: int
+    node_name: str | None
     usage_window_s: float
     partition_size: int
     max_body_bytes: int
@@ -143,6 +146,13 @@ def log_format(text: str) -> str:
     return text
 
 
+def node_name(text: str) -> str:
+    """Read the name of a process."""
+    if not (1 <= len(text) <= LONGEST_NODE_NAME and text.isprintable()):
+        raise ValueError
+    return text
+
+
 def file(text: str) -> Path:
     """Read a path, `~` for the home directory."""
     if not text or "\0" in text:
@@ -150,6 +160,7 @@ def file(text: str) -> Path:
     return Path(text).expanduser().absolute()
 
 
+LONGEST_NODE_NAME: Final = 100
 PATH: Final = "a path"
 URL: Final = "a URL such as postgresql://user@host/database"
 
@@ -191,6 +202,21 @@ OPTIONS: Final = (
     Option(name="pool_size", read=whole(2, 200), default=10, expects="2 to 200", help="database connections"),
     Option(name="hash_threads", read=whole(1, 64), default=2, expects="1 to 64", help="Argon2 threads"),
     Option(name="hash_queue", read=whole(1, 100_000), default=256, expects="1 to 100000", help="waiting hashes"),
+    Option(
+        name="lease_s",
+        read=seconds(0.5, 30),
+        default=2.0,
+        expects="0.5 to 30",
+        help="how long keys are accepted without the database, and how long a revocation waits for a dead process",
+    ),
+    Option(name="cache_size", read=whole(1, 10**8), default=1_000_000, expects="1 to 10^8", help="keys remembered"),
+    Option(
+        name="node_name",
+        read=node_name,
+        default=None,
+        expects=f"1 to {LONGEST_NODE_NAME} printable characters",
+        help="what this process is called in the registry of those that verify; the host's name if unset",
+    ),
     Option(
         name="usage_window_s",
         read=seconds(0, 3600),

@@ -24,6 +24,9 @@ from events.writer import LogWriter
 from projections.tokens import row_json
 from service import vault
 from service.authorization import Caller, Principal, RestrictedError
+from service.barrier import Fence
+from service.cached_changes import change_row
+from service.enforcement import Enforcer
 from service.hashing import HashingPool
 from service.secret_text import SecretText
 
@@ -40,6 +43,8 @@ class Done:
     position: OrganizationPosition | None
     """Where its last event is in the organization's history; None when nothing had to be appended."""
     secret: SecretText | None = None
+    enforcement: Fence | None = None
+    """How it reached every process, if it restricts what they may accept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +68,8 @@ class TokenCommands:
     keys: vault.Keys
     hashing: HashingPool
     clock: Callable[[], datetime]
+    enforcer: Enforcer | None = None
+    """None where nothing is served, as in the commands of an operator: the processes that serve fence what those do."""
 
     async def create(self, caller: Caller, command: tokens.CreateToken, *, key: str | None = None) -> Done | Refused:
         """Issue a token; the answer holds its secret, here and never again but for a retry with the same key."""
@@ -131,19 +138,28 @@ class TokenCommands:
             if isinstance(decision, Refused):
                 return decision
             if not decision:
-                return Done(token_id=command.token_id, position=None)
-            outcome = await self.writer.append(self._append(attempt, decision, state, version=version, now=now))
+                return await self._enforced(Done(token_id=command.token_id, position=None), command)
+            append = self._append(attempt, decision, state, version=version, now=now)
+            outcome = await self.writer.append(append)
             match outcome:
                 case Appended(is_replay=True) if attempt.key is not None:
                     return await self._replayed(attempt.caller, attempt.key) or conflict()
                 case Appended():
                     secret = None if attempt.issued is None else attempt.issued.secret
-                    return Done(token_id=command.token_id, position=outcome.organization_position, secret=secret)
+                    done = Done(token_id=command.token_id, position=outcome.organization_position, secret=secret)
+                    is_restricting = any(row["restricting"] for row in append.companions.get("revocations", ()))
+                    return await self._enforced(done, command) if is_restricting else done
                 case ActorRestricted():
                     raise RestrictedError("the token that authorised this was revoked or has expired")
                 case VersionConflict():
                     continue
         return conflict()
+
+    async def _enforced(self, done: Done, command: tokens.TokenCommand) -> Done:
+        """Wait until what was restricted holds everywhere; also when an earlier attempt did it, whoever died since."""
+        if self.enforcer is None or isinstance(command, tokens.CreateToken | tokens.CompleteRotation):
+            return done
+        return dataclasses.replace(done, enforcement=await self.enforcer.enforce(command.token_id))
 
     def _append(
         self,
@@ -162,6 +178,7 @@ class TokenCommands:
             address=caller.address,
             request_id=caller.request_id,
         )
+        before = state
         written: list[NewEvent] = []
         for number, event in enumerate(decided):
             state = tokens.evolve(
@@ -181,12 +198,16 @@ class TokenCommands:
             expected=(attempt.stream, version),
             acting=principal.actor.id if needs_authority and principal.actor.kind is ActorKind.TOKEN else None,
             restricts=frozenset() if is_create else frozenset({state.id}),
-            companions=self._companions(attempt, state),
+            companions=self._companions(attempt, before, state),
         )
 
-    def _companions(self, attempt: Attempt, state: TokenState) -> dict[str, list[Mapping[str, Any]]]:
+    def _companions(
+        self, attempt: Attempt, before: TokenState | None, state: TokenState
+    ) -> dict[str, list[Mapping[str, Any]]]:
         issued, key = attempt.issued, attempt.key
         rows: dict[str, list[Mapping[str, Any]]] = {"tokens": [row_json(state)]}
+        if (change := change_row(before, state, attempt.event_id)) is not None:
+            rows["revocations"] = [change]
         if isinstance(attempt.command, FORGETTING):
             rows["vault_forget"] = [{"token_id": state.id}]
         if issued is not None:
@@ -239,7 +260,8 @@ class TokenCommands:
         if replay.secret is not None and (refused := caller.principal.hold_back(state.scopes, KEY_FIELD[-1])):
             return refused
         position = OrganizationPosition(replay.organization_position)
-        return Done(token_id=replay.token_id, position=position, secret=replay.secret)
+        done = Done(token_id=replay.token_id, position=position, secret=replay.secret)
+        return await self._enforced(done, probe)
 
 
 FORGETTING: Final = (tokens.RotateToken, tokens.RevokeToken)

@@ -9,7 +9,7 @@ turns into one gap each.
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -23,7 +23,7 @@ from events.identifiers import derived_id, new_id
 from events.statement import Pool, load
 from events.usage import MOST_ADDRESSES, GapCause, TokenUsed, UsageEvent, UsageGap, stream_of
 from events.writer import LogWriter
-from service.verify import Credential
+from service.credential import Credential
 
 MARK_BUFFERS: Final = load("service.statements", "mark_buffers")
 CLEAR_BUFFERS: Final = load("service.statements", "clear_buffers")
@@ -260,3 +260,17 @@ def token_used(uses: Uses) -> TokenUsed:
         last_used_at=uses.last_used_at,
         ip_addresses=tuple(uses.addresses),
     )
+
+
+@contextlib.asynccontextmanager
+async def recording(usage: UsageRecorder) -> AsyncIterator[None]:
+    """Write what is used; when left, all of it, or say that it was lost."""
+    task = asyncio.create_task(usage.run(), name="usage")
+    try:
+        yield
+    finally:
+        usage.stop()
+        try:
+            await task
+        except Exception as error:  # noqa: BLE001 -- whatever it was, the rest is still to be closed in order
+            log.error("usage_lost", error=type(error).__name__)  # noqa: TRY400 -- its kind is all there is to say

@@ -1,153 +1,127 @@
 """The verifier: the one function behind every entrance that says whether a presented secret is good, and whose it is.
 
 A presented secret climbs a ladder, each rung stopping junk before the next one costs anything: form and checksum; its
-keyed digest; one look-up by that digest; Argon2id in a bounded pool. Must never accept on anything less than the last
-rung, nor say why a secret failed in a way that shows any of it.
+keyed digest and what is remembered of it; one look-up by that digest; Argon2id in a bounded pool. Must never accept on
+anything less than the last rung, proved now or remembered under a lease, nor say why a secret failed in a way that
+shows any of it.
 """
 
-from dataclasses import dataclass
-from datetime import datetime
-from enum import StrEnum, unique
+import asyncio
+import math
 from typing import Final
 
 import asyncpg
 
-from events.scopes import missing
-from events.statement import Pool, load
-from events.tokens import TokenKind
 from service.authorization import Principal
+from service.credential import (
+    ANYTHING,
+    MALFORMED,
+    UNKNOWN,
+    Failure,
+    Verification,
+    Wanted,
+    credential_of,
+    failure_of,
+    held_against,
+)
+from service.credential_reader import CredentialReader, Found, ReadingUnavailableError
+from service.denials import Denials
 from service.hashing import HashingPool, ProvenMatches
 from service.keyring import digests
+from service.lease import Clock, Node
 from service.secret_format import is_well_formed
 from service.vault import DIGEST_PREFIX_BYTES, Keys
+from service.verified_cache import Entry
 
-FIND_CREDENTIAL: Final = load("service.statements", "find_credential")
-
-
-@unique
-class Failure(StrEnum):
-    """Why a key is not good, or not good enough."""
-
-    MALFORMED = "MALFORMED"
-    UNKNOWN = "UNKNOWN"
-    EXPIRED = "EXPIRED"
-    REVOKED = "REVOKED"
-    MISSING_SCOPE = "MISSING_SCOPE"
-    WRONG_ENVIRONMENT = "WRONG_ENVIRONMENT"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Credential:
-    """The token that a secret was proved to belong to, whether it works or not."""
-
-    token_id: str
-    organization: str
-    kind: TokenKind
-    application_id: str | None
-    scopes: tuple[str, ...]
-    expires_at: datetime | None
-    hint: str
-    """Of the secret that was presented, which may be the one before the last rotation."""
-    generation: int
-    completes_rotation: bool
-    """This is the first time that the newest secret of a rotated token is seen."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verification:
-    """What is known of a presented secret: it is good when `failure` is None; whose it is, when it was right."""
-
-    failure: Failure | None
-    credential: Credential | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """What a key must be good for: an organization (None: any), an environment, and every one of the scopes."""
-
-    organization: str | None = None
-    environment: str | None = None
-    scopes: tuple[str, ...] = ()
-
-
-MALFORMED: Final = Verification(failure=Failure.MALFORMED)
-UNKNOWN: Final = Verification(failure=Failure.UNKNOWN)
+MOST_READS: Final = 3
+"""How often a key is looked up whose token keeps changing meanwhile."""
 
 
 class Verifier:
-    """Verifies presented secrets against the vault; owns the memory of matches it has proved."""
+    """Verifies presented secrets: from memory under the node's lease, and against the vault otherwise."""
 
-    def __init__(self, pool: Pool, keys: Keys, hashing: HashingPool) -> None:
-        self._pool = pool
+    def __init__(
+        self, node: Node[Verification], reader: CredentialReader, *, keys: Keys, hashing: HashingPool, clock: Clock
+    ) -> None:
+        self._node = node
+        self._reader = reader
         self._keys = keys
         self._hashing = hashing
+        self._clock = clock
+        self._denials = Denials(clock.steady)
         self._proven = ProvenMatches()
+        self._proving: dict[tuple[bytes, str], asyncio.Future[bool]] = {}
 
-    async def verify(self, presented: str) -> Verification:
-        """Say whether a secret is good now.
+    def recall(self, presented: str, wanted: Wanted = ANYTHING) -> Verification | None:
+        """Verify a secret from memory alone; None where that cannot tell."""
+        remembered = self._remembered(presented)
+        if remembered is None or wanted is ANYTHING:
+            return remembered
+        verification = held_against(remembered, wanted)
+        # A change that gives more is waited for by nobody: what memory lacks is looked up before it is denied.
+        return None if verification.failure is Failure.MISSING_SCOPE else verification
 
-        Raises HashingOverloadError when too many wait, VerifierError for a planted verifier, and the driver's errors
-        when the database is away: none of them says anything about the secret.
-        """
+    def _remembered(self, presented: str) -> Verification | None:
         if not is_well_formed(self._keys.prefix, presented):
             return MALFORMED
-        by_prefix = {d[:DIGEST_PREFIX_BYTES]: d for _, d in digests(self._keys.peppers, presented)}
-        row = await self._pool.fetchrow(FIND_CREDENTIAL.text, list(by_prefix))
-        if row is None:
-            return UNKNOWN
-        digest, verifier = by_prefix[row["digest_prefix"]], row["verifier"]
-        if not self._proven.holds(digest, verifier):
-            if not await self._hashing.verify(verifier, digest):
+        for _, digest in digests(self._keys.peppers, presented):
+            if (remembered := self._node.recall(digest)) is not None:
+                return remembered
+            if self._denials.holds(digest):
                 return UNKNOWN
-            self._proven.remember(digest, verifier)
-        return Verification(failure=failure_of(row), credential=credential_of(row))
+        return None
+
+    async def verify(self, presented: str, wanted: Wanted = ANYTHING) -> Verification:
+        """Say whether a secret is good now for what is wanted.
+
+        Raises ReadingUnavailableError and HashingOverloadError when it cannot be told now, and VerifierError for a
+        planted verifier: none of them says anything about the secret.
+        """
+        remembered = self.recall(presented, wanted)
+        if remembered is not None:
+            return remembered
+        return held_against(await self._look_up(presented), wanted)
 
     async def verify_for(self, principal: Principal, presented: str, wanted: Wanted) -> Verification:
         """Say whether a secret that a principal received is good for what is wanted. Raises ForbiddenError too."""
         principal.require("tokens:verify")
-        return held_against(await self.verify(presented), wanted)
+        return await self.verify(presented, wanted)
 
+    async def _look_up(self, presented: str) -> Verification:
+        by_prefix = {digest[:DIGEST_PREFIX_BYTES]: digest for _, digest in digests(self._keys.peppers, presented)}
+        for _ in range(MOST_READS):
+            found = await self._reader.find(tuple(by_prefix))
+            row = found.row
+            matches = row is not None and await self._matches(by_prefix[row["asked"]], row["verifier"])
+            # Nothing is waited for from here on: what is decided is decided on what the node has applied by now.
+            if not self._node.is_current(found.epoch, found.sent_s):
+                continue
+            if row is None or not matches:
+                for digest in by_prefix.values():
+                    self._denials.add(digest)
+                return UNKNOWN
+            return self._decide(by_prefix[row["asked"]], row, found)
+        raise ReadingUnavailableError("the token changes faster than it can be read")
 
-def failure_of(row: asyncpg.Record) -> Failure | None:
-    """Say why a token whose secret was right does not work, if it does not."""
-    age = row["generation"] - row["secret_generation"]
-    if row["revoked_at"] is not None:
-        return Failure.REVOKED
-    if row["is_expired"]:
-        return Failure.EXPIRED
-    if age > 1 or (age == 1 and row["overlap_ends_at"] is None):
-        return Failure.REVOKED
-    if age == 1 and not row["has_overlap"]:
-        return Failure.EXPIRED
-    return None
-
-
-def credential_of(row: asyncpg.Record) -> Credential:
-    """Read the token that a secret belongs to."""
-    is_newest = row["secret_generation"] == row["generation"]
-    return Credential(
-        token_id=row["id"],
-        organization=row["organization"],
-        kind=TokenKind(row["kind"]),
-        application_id=row["application_id"],
-        scopes=tuple(row["scopes"]),
-        expires_at=row["expires_at"],
-        hint=row["hint"] if is_newest else (row["previous_hint"] or ""),
-        generation=row["secret_generation"],
-        completes_rotation=is_newest and row["generation"] > 0 and row["new_secret_used_at"] is None,
-    )
-
-
-def held_against(verification: Verification, wanted: Wanted) -> Verification:
-    """Narrow a verification to what the key is wanted for: another organization's key is unknown."""
-    credential = verification.credential
-    if credential is None:
+    def _decide(self, digest: bytes, row: asyncpg.Record, found: Found) -> Verification:
+        verification = Verification(failure=failure_of(row), credential=credential_of(row))
+        deadline_s = math.inf if row["left_s"] is None else found.sent_s + row["left_s"]
+        if verification.failure is None and self._clock.steady() >= deadline_s:
+            verification = Verification(failure=Failure.EXPIRED, credential=verification.credential)
+        if verification.failure is not None:
+            deadline_s = math.inf  # what has ended stays so
+        self._node.remember(digest, Entry(row["id"], verification, deadline_s))
         return verification
-    if wanted.organization is not None and credential.organization != wanted.organization:
-        return UNKNOWN
-    if verification.failure is None and wanted.environment is not None:
-        # An API token belongs to no application, so it is of no environment.
-        return Verification(failure=Failure.WRONG_ENVIRONMENT, credential=credential)
-    if verification.failure is None and missing(credential.scopes, wanted.scopes):
-        return Verification(failure=Failure.MISSING_SCOPE, credential=credential)
-    return verification
+
+    async def _matches(self, digest: bytes, verifier: str) -> bool:
+        if self._proven.holds(digest, verifier):
+            return True
+        proof = (digest, verifier)
+        proving = self._proving.get(proof)
+        if proving is None:
+            proving = self._proving[proof] = asyncio.ensure_future(self._hashing.verify(verifier, digest))
+            proving.add_done_callback(lambda _: self._proving.pop(proof))
+        # One caller that goes away takes the hash from nobody else.
+        if matches := await asyncio.shield(proving):
+            self._proven.remember(digest, verifier)
+        return matches

@@ -11,7 +11,7 @@ from events.refusals import RefusalCode
 from events.tokens import TokenKind
 from events.usage import GapCause
 from projections.tokens import TokenOrderField, TokenStatus
-from service.verify import Failure
+from service.credential import Failure
 
 __all__ = (
     "ActorKind",

@@ -16,6 +16,7 @@ from events.writer import OutcomeUnknownError
 from service.authorization import ForbiddenError, RestrictedError
 from service.availability import is_unavailable
 from service.cursors import ExpiredCursorError, InvalidCursorError
+from service.enforcement import NotEnforcedError
 from service.queries import NotReachedError
 
 Code = Literal[
@@ -41,6 +42,7 @@ _CODES: Final[Mapping[type[Exception], Code]] = {
     ExpiredCursorError: "CURSOR_EXPIRED",
     NotReachedError: "UNAVAILABLE",
     OutcomeUnknownError: "UNAVAILABLE",
+    NotEnforcedError: "UNAVAILABLE",
 }
 _LOG: Final = structlog.get_logger("service.api")
 _LONGEST_MESSAGE: Final = 300

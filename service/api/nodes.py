@@ -9,6 +9,7 @@ from events.refusals import Refused
 from service.api.context import ApiInfo
 from service.api.enums import ActorKind
 from service.api.enums import RefusalCode as UserErrorCode
+from service.barrier import Fence
 
 POSITION: Final = "Where its last event is in the organization's history; null when nothing had to be appended."
 USER_ERRORS: Final = "Why nothing was done; empty when it was."
@@ -62,6 +63,18 @@ class Enforcement:
         description="How many did not answer and were waited for until they could not accept."
     )
     took_ms: float = strawberry.field(description="How long it took, in milliseconds.")
+
+
+def shown_enforcement(fence: Fence | None) -> Enforcement | None:
+    """Show how a restriction was enforced, if there was one."""
+    if fence is None:
+        return None
+    return Enforcement(
+        processes=fence.processes,
+        acknowledged=fence.acknowledged,
+        waited_out=fence.waited_out,
+        took_ms=fence.took_ms,
+    )
 
 
 def user_errors(refused: Refused) -> list[UserError]:

@@ -9,14 +9,14 @@ from events import tokens
 from events.refusals import Refused, invalid
 from events.tokens import TokenKind
 from service.api.context import Context
-from service.api.nodes import POSITION, USER_ERRORS, Enforcement, UserError, user_errors
+from service.api.nodes import POSITION, USER_ERRORS, Enforcement, UserError, shown_enforcement, user_errors
 from service.api.scalars import camel_case, given
 from service.api.tokens import Token, token_of
 from service.token_commands import Done
 
 SHOWN_ONCE = "The whole secret: here and never again, but for a retry with the same idempotency key within 24 hours."
 IDEMPOTENCY_KEY = "A text of your own, 1 to 255 characters: a retry with it within 24 hours returns the same secret."
-ENFORCEMENT = "How the restriction reached every process; null while every verification reads the database itself."
+ENFORCEMENT = "How the restriction reached every process that verifies; null when nothing was restricted."
 AS_IT_IS = "The token as it is now; null when the command was refused."
 
 
@@ -166,7 +166,7 @@ async def rotate_token(context: Context, given_input: RotateTokenInput) -> Rotat
         token=await changed(context, outcome),
         secret=secret_of(outcome),
         position=position_of(outcome),
-        enforcement=None,
+        enforcement=shown_enforcement(outcome.enforcement),
         user_errors=[],
     )
 
@@ -183,15 +183,16 @@ async def update_token(context: Context, given_input: UpdateTokenInput) -> Updat
             expires_at=given_input.expires_at if given(given_input.expires_at) else tokens.UNCHANGED,
         )
         outcome = await context.services.commands.change(context.caller, command)
-    token, position, errors = await answered(context, outcome)
-    return UpdateTokenPayload(token=token, position=position, enforcement=None, user_errors=errors)
+    token, position, enforcement, errors = await answered(context, outcome)
+    return UpdateTokenPayload(token=token, position=position, enforcement=enforcement, user_errors=errors)
 
 
 async def end_rotation_overlap(context: Context, given_input: EndRotationOverlapInput) -> EndRotationOverlapPayload:
     """Stop an old secret now."""
     command = tokens.EndRotationOverlap(token_id=str(given_input.id))
-    token, position, errors = await answered(context, await context.services.commands.change(context.caller, command))
-    return EndRotationOverlapPayload(token=token, position=position, enforcement=None, user_errors=errors)
+    outcome = await context.services.commands.change(context.caller, command)
+    token, position, enforcement, errors = await answered(context, outcome)
+    return EndRotationOverlapPayload(token=token, position=position, enforcement=enforcement, user_errors=errors)
 
 
 async def revoke_token(context: Context, given_input: RevokeTokenInput) -> RevokeTokenPayload:
@@ -204,8 +205,8 @@ async def revoke_token(context: Context, given_input: RevokeTokenInput) -> Revok
             confirmation=optional(given_input.confirmation),
         )
         outcome = await context.services.commands.change(context.caller, command)
-    token, position, errors = await answered(context, outcome)
-    return RevokeTokenPayload(token=token, position=position, enforcement=None, user_errors=errors)
+    token, position, enforcement, errors = await answered(context, outcome)
+    return RevokeTokenPayload(token=token, position=position, enforcement=enforcement, user_errors=errors)
 
 
 Given = TypeVar("Given")
@@ -231,11 +232,13 @@ async def changed(context: Context, done: Done) -> Token | None:
     return token_of(await context.services.queries.changed_token(context.caller.principal, done.token_id))
 
 
-async def answered(context: Context, outcome: Done | Refused) -> tuple[Token | None, str | None, list[UserError]]:
+async def answered(
+    context: Context, outcome: Done | Refused
+) -> tuple[Token | None, str | None, Enforcement | None, list[UserError]]:
     """Lay out what every payload without a secret holds."""
     if isinstance(outcome, Refused):
-        return None, None, user_errors(outcome)
-    return await changed(context, outcome), position_of(outcome), []
+        return None, None, None, user_errors(outcome)
+    return await changed(context, outcome), position_of(outcome), shown_enforcement(outcome.enforcement), []
 
 
 def position_of(done: Done) -> str | None:

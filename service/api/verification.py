@@ -9,7 +9,7 @@ from service.api.context import Context
 from service.api.enums import Environment, Failure, TokenKind
 from service.api.errors import ApiError
 from service.api.tokens import Token, token_of
-from service.verify import Wanted
+from service.credential import Wanted
 
 
 @strawberry.type(

@@ -35,7 +35,7 @@ def answering(metrics: Metrics) -> Middleware:
             log.exception("internal_error", route=route_of(request))
             response = failure(500, "Internal Server Error")
         response.headers["Server"] = "entri"
-        metrics.requests.labels(route_of(request), response.status).observe(time.perf_counter() - began)
+        metrics.requests.observe(route_of(request), response.status, time.perf_counter() - began)
         return response
 
     return middleware

@@ -4,7 +4,7 @@ Any method and any path below `/verify` is answered alike, since Envoy keeps the
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
@@ -14,11 +14,12 @@ from multidict import MultiMapping
 from events.identifiers import prefix_of
 from events.scopes import MOST_SCOPES, problem_with
 from service.availability import RETRY_AFTER_S, is_unavailable
-from service.verify import Credential, Failure, Verification, Wanted, held_against
+from service.credential import Credential, Failure, Verification, Wanted
 from service.web.credentials import FORBIDDEN_BODY, UNAUTHORIZED_BODY, CredentialError, presented_key
 
 UNAVAILABLE_BODY: Final = b'{"statusCode":503,"message":"Service Unavailable","error":"Service Unavailable"}'
 ENVIRONMENTS: Final = frozenset({"DEVELOPMENT", "STAGING", "PRODUCTION", "SANDBOX"})
+MOST_QUESTIONS: Final = 1_000
 NO_STORE: Final = {"Cache-Control": "no-store"}
 
 log = structlog.get_logger("service.web")
@@ -28,8 +29,12 @@ log = structlog.get_logger("service.web")
 class VerifyEndpoint:
     """What `/verify` needs: the verifier, and where a good key's use is counted."""
 
-    verify: Callable[[str], Awaitable[Verification]]
+    recall: Callable[[str, Wanted], Verification | None]
+    """Verifies from memory alone; None where that cannot tell."""
+    verify: Callable[[str, Wanted], Awaitable[Verification]]
     record: Callable[[Credential, web.Request], None]
+    questions: dict[str, Wanted] = field(default_factory=dict)
+    """What the queries mean that were seen: a gateway asks the same for every request."""
 
 
 def routes(endpoint: VerifyEndpoint) -> list[web.RouteDef]:
@@ -42,11 +47,14 @@ def routes(endpoint: VerifyEndpoint) -> list[web.RouteDef]:
 
 
 async def answer(endpoint: VerifyEndpoint, request: web.Request) -> web.Response:
-    """Say whether the presented key is good for what the query asks."""
+    """Say whether the presented key is good for what the query asks.
+
+    A key that is remembered is decided on and answered without waiting for anything in between.
+    """
     try:
-        wanted = wanted_of(request.query, is_exact="rest" not in request.match_info)
+        wanted = question(endpoint, request)
         presented = presented_key(request.headers)
-        verification = held_against(await endpoint.verify(presented), wanted)
+        verification = endpoint.recall(presented, wanted) or await endpoint.verify(presented, wanted)
     except CredentialError as error:
         return unauthorized() if error.status == web.HTTPUnauthorized.status_code else bad_request(error.message)
     except BadQuestionError as error:
@@ -63,6 +71,18 @@ async def answer(endpoint: VerifyEndpoint, request: web.Request) -> web.Response
         return unauthorized()
     endpoint.record(verification.credential, request)
     return accepted(verification.credential)
+
+
+def question(endpoint: VerifyEndpoint, request: web.Request) -> Wanted:
+    """Read what the key is wanted for, or recognise it. Raises BadQuestionError."""
+    asked = request.rel_url.raw_query_string
+    wanted = endpoint.questions.get(asked)
+    if wanted is None:
+        is_exact = "rest" not in request.match_info
+        wanted = wanted_of(request.query, is_exact=is_exact)
+        if is_exact and len(endpoint.questions) < MOST_QUESTIONS:
+            endpoint.questions[asked] = wanted
+    return wanted
 
 
 class BadQuestionError(Exception):

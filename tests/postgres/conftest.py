@@ -60,6 +60,10 @@ class Database:
         finally:
             await connection.close()
 
+    async def connect(self, **session: str) -> Connection:
+        """Connect as the service's role, with settings of the session."""
+        return await asyncpg.connect(self.service_dsn, server_settings=session)
+
     @asynccontextmanager
     async def pool(self, *, size: int = 4) -> AsyncIterator[DriverPool]:
         """Open a pool as the service does."""

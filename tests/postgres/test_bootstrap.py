@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-import asyncpg
 import pytest
 
 from events.identifiers import derived_id
@@ -16,12 +15,17 @@ from events.log import Installation, read_head, read_installation
 from events.statement import Pool
 from events.writer import LogWriter
 from service.bootstrap import BootstrapError, bootstrap
+from service.credential import Verification
+from service.credential_reader import CredentialReader
 from service.hashing import HashingPool
 from service.keyring import KeyRing
+from service.lease import Node
+from service.lease_keeper import CLOCK
 from service.organization_commands import OrganizationCommands
 from service.secret_text import SecretText
 from service.token_commands import TokenCommands
 from service.vault import Keys
+from service.verified_cache import VerifiedCache
 from service.verify import Verifier
 from tests.postgres.conftest import Database
 
@@ -49,13 +53,18 @@ async def starting(database: Database) -> AsyncIterator[Start]:
     keys = Keys(peppers=ring, keks=ring, prefix="entri_", random_bytes=os.urandom)
     hashing = HashingPool(threads=1)
     now = partial(datetime.now, UTC)
-    async with database.pool() as pool, LogWriter(partial(asyncpg.connect, database.service_dsn)) as writer:
+    async with (
+        database.pool() as pool,
+        LogWriter(database.connect) as writer,
+        CredentialReader(database.connect, CLOCK.steady) as reader,
+    ):
+        node = Node(VerifiedCache[Verification](), CLOCK, lease_s=2)
         yield Start(
             pool=pool,
             installation=await read_installation(pool),
             organizations=OrganizationCommands(writer=writer, clock=now, random_bytes=os.urandom),
             commands=TokenCommands(pool=pool, writer=writer, keys=keys, hashing=hashing, clock=now),
-            verifier=Verifier(pool, keys, hashing),
+            verifier=Verifier(node, reader, keys=keys, hashing=hashing, clock=CLOCK),
         )
     await hashing.close()
 

@@ -194,6 +194,10 @@ async def test_the_service_holds_what_it_needs(database: Database) -> None:
     assert tables == {
         ("token_last_used", "insert"),
         ("token_last_used", "update"),
+        ("revocation_log", "delete"),
+        ("auth_node", "insert"),
+        ("auth_node", "update"),
+        ("auth_node", "delete"),
         ("usage_buffers", "insert"),
         ("usage_buffers", "update"),
         ("usage_buffers", "delete"),

@@ -17,8 +17,8 @@ from events.tokens import TokenKind
 from events.usage import GapCause, TokenUsed, UsageGap
 from events.writer import LogUnavailableError, LogWriter
 from service import usage
+from service.credential import Credential
 from service.usage import UsageRecorder, UsageSettings
-from service.verify import Credential
 from tests.postgres.conftest import Database
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

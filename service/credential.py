@@ -1,0 +1,110 @@
+"""What a presented secret turns out to be: a token's credential, or why not, and whether that is enough.
+
+Must never do I/O, nor hold a secret.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum, unique
+from typing import Final
+
+import asyncpg
+
+from events.scopes import missing
+from events.tokens import TokenKind
+
+
+@unique
+class Failure(StrEnum):
+    """Why a key is not good, or not good enough."""
+
+    MALFORMED = "MALFORMED"
+    UNKNOWN = "UNKNOWN"
+    EXPIRED = "EXPIRED"
+    REVOKED = "REVOKED"
+    MISSING_SCOPE = "MISSING_SCOPE"
+    WRONG_ENVIRONMENT = "WRONG_ENVIRONMENT"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credential:
+    """The token that a secret was proved to belong to, whether it works or not."""
+
+    token_id: str
+    organization: str
+    kind: TokenKind
+    application_id: str | None
+    scopes: tuple[str, ...]
+    expires_at: datetime | None
+    hint: str
+    """Of the secret that was presented, which may be the one before the last rotation."""
+    generation: int
+    completes_rotation: bool
+    """This is the first time that the newest secret of a rotated token is seen."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """What is known of a presented secret: it is good when `failure` is None; whose it is, when it was right."""
+
+    failure: Failure | None
+    credential: Credential | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What a key must be good for: an organization (None: any), an environment, and every one of the scopes."""
+
+    organization: str | None = None
+    environment: str | None = None
+    scopes: tuple[str, ...] = ()
+
+
+ANYTHING: Final = Wanted()
+MALFORMED: Final = Verification(failure=Failure.MALFORMED)
+UNKNOWN: Final = Verification(failure=Failure.UNKNOWN)
+
+
+def failure_of(row: asyncpg.Record) -> Failure | None:
+    """Say why a token whose secret was right does not work, if it does not."""
+    age = row["generation"] - row["secret_generation"]
+    if row["revoked_at"] is not None:
+        return Failure.REVOKED
+    if row["is_expired"]:
+        return Failure.EXPIRED
+    if age > 1 or (age == 1 and row["overlap_ends_at"] is None):
+        return Failure.REVOKED
+    if age == 1 and not row["has_overlap"]:
+        return Failure.EXPIRED
+    return None
+
+
+def credential_of(row: asyncpg.Record) -> Credential:
+    """Read the token that a secret belongs to."""
+    is_newest = row["secret_generation"] == row["generation"]
+    return Credential(
+        token_id=row["id"],
+        organization=row["organization"],
+        kind=TokenKind(row["kind"]),
+        application_id=row["application_id"],
+        scopes=tuple(row["scopes"]),
+        expires_at=row["expires_at"],
+        hint=row["hint"] if is_newest else (row["previous_hint"] or ""),
+        generation=row["secret_generation"],
+        completes_rotation=is_newest and row["generation"] > 0 and row["new_secret_used_at"] is None,
+    )
+
+
+def held_against(verification: Verification, wanted: Wanted) -> Verification:
+    """Narrow a verification to what the key is wanted for: another organization's key is unknown."""
+    credential = verification.credential
+    if credential is None:
+        return verification
+    if wanted.organization is not None and credential.organization != wanted.organization:
+        return UNKNOWN
+    if verification.failure is None and wanted.environment is not None:
+        # An API token belongs to no application, so it is of no environment.
+        return Verification(failure=Failure.WRONG_ENVIRONMENT, credential=credential)
+    if verification.failure is None and missing(credential.scopes, wanted.scopes):
+        return Verification(failure=Failure.MISSING_SCOPE, credential=credential)
+    return verification

@@ -1,0 +1,2 @@
+-- Listen for nodes that acknowledge changes.
+listen auth_ack

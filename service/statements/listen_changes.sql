@@ -1,0 +1,2 @@
+-- Listen for changes to what nodes remember.
+listen auth_inv
