@@ -5,9 +5,10 @@ import contextlib
 import os
 import secrets
 import socket
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import structlog
@@ -33,7 +34,7 @@ from service.hashing import HashingPool
 from service.key_files import open_key_file
 from service.lease import Node
 from service.lease_keeper import CLOCK, LeaseKeeper, Membership
-from service.listening import bound_sockets, is_loopback, listening, url_of
+from service.listening import Requests, bound_sockets, is_loopback, listening, url_of
 from service.metrics import Metrics, gauge, new_metrics
 from service.organization_commands import OrganizationCommands
 from service.queries import Queries
@@ -46,7 +47,7 @@ from service.verified_cache import VerifiedCache
 from service.verify import Verifier
 from service.web import graphql, health, verification
 from service.web.address import client_address
-from service.web.answers import answering
+from service.web.answers import Surroundings
 from service.web.credentials import CredentialError, presented_key
 
 log = structlog.get_logger(__name__)
@@ -156,7 +157,8 @@ class Entrances:
     services: Services
     catch_up: CatchUp
     metrics: Metrics
-    draining: asyncio.Event
+    requests: Requests = field(default_factory=Requests)
+    draining: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def authenticate(self, request: web.Request) -> Principal:
         """Verify the one credential of a request. Raises CredentialError."""
@@ -173,12 +175,16 @@ class Entrances:
         self.record(credential, request)
         return token_principal(credential.token_id, credential.organization, credential.scopes)
 
-    def recall(self, presented: str, wanted: Wanted) -> Verification | None:
-        """Verify a presented key from memory, and count how it ended; None where that cannot tell."""
+    def accept(self, presented: str, wanted: Wanted, request: web.Request) -> Credential | None:
+        """Accept a presented key from memory and count its use; None where that cannot tell, or that it is not good."""
+        began = time.perf_counter()
         verified = self.services.verifier.recall(presented, wanted)
-        if verified is not None:
-            self.metrics.verifications.count(verified)
-        return verified
+        if verified is None or verified.failure is not None or verified.credential is None:
+            return None
+        self.metrics.verifications.count(verified)
+        self.record(verified.credential, request)
+        self.metrics.requests.observe("/verify", 200, time.perf_counter() - began)
+        return verified.credential
 
     async def verify(self, presented: str, wanted: Wanted) -> Verification:
         """Verify a presented key and count how it ended. Raises TimeoutError where it cannot be told soon."""
@@ -258,9 +264,7 @@ def make_entrances(core: Core, verifying: Verifying, catch_up: CatchUp) -> Entra
         metrics, "entri_restrictions_waiting", "Restrictions not known everywhere.", lambda: verifying.enforcer.waiting
     )
     gauge(metrics, "entri_histories_lost_total", "Failovers noticed.", lambda: verifying.keeper.histories_lost)
-    return Entrances(
-        core=core, verifying=verifying, services=services, catch_up=catch_up, metrics=metrics, draining=asyncio.Event()
-    )
+    return Entrances(core=core, verifying=verifying, services=services, catch_up=catch_up, metrics=metrics)
 
 
 def make_web_app(entrances: Entrances, *, explorer: bool) -> web.Application:
@@ -285,19 +289,13 @@ def make_web_app(entrances: Entrances, *, explorer: bool) -> web.Application:
         "process": entrances.draining_problem,
         "read_models": entrances.read_model_problem,
     }
-    app = web.Application(middlewares=[answering(entrances.metrics)], client_max_size=settings.max_body_bytes)
-    app.add_routes(graphql.routes(endpoint))
-    verify = verification.VerifyEndpoint(recall=entrances.recall, verify=entrances.verify, record=entrances.record)
-    app.add_routes(verification.routes(verify))
+    surroundings = Surroundings(metrics=entrances.metrics, requests=entrances.requests, draining=entrances.draining)
+    app = web.Application(client_max_size=settings.max_body_bytes)
+    app.add_routes(surroundings.routes(graphql.routes(endpoint)))
+    verify = verification.VerifyEndpoint(accept=entrances.accept, verify=entrances.verify, record=entrances.record)
+    app.add_routes(verification.routes(verify, surroundings))
     endpoints = health.HealthEndpoint(registry=entrances.metrics.registry, checks=checks, measure=entrances.measure)
-    app.add_routes(health.routes(endpoints))
-
-    async def let_go(_: web.Request, response: web.StreamResponse) -> None:
-        if entrances.draining.is_set():  # so that a client's next request goes to another process
-            response.headers["Connection"] = "close"
-            response.force_close()
-
-    app.on_response_prepare.append(let_go)
+    app.add_routes([*surroundings.routes(health.routes(endpoints)), surroundings.unknown()])
     return app
 
 
@@ -314,7 +312,7 @@ async def serving(settings: Settings) -> AsyncIterator[tuple[Entrances, str, Sec
         explorer = is_loopback(settings.host) if settings.explorer is None else settings.explorer
         app = make_web_app(entrances, explorer=explorer)
         idle_s, drain_s = settings.header_timeout_s, settings.drain_s
-        await stack.enter_async_context(listening(sockets, app, idle_s=idle_s, drain_s=drain_s))
+        await stack.enter_async_context(listening(sockets, app, entrances.requests, idle_s=idle_s, drain_s=drain_s))
         stack.callback(entrances.draining.set)
         first = await bootstrap(
             core.pool,

@@ -38,7 +38,10 @@ class Barrier:
     def __init__(
         self, position: int, registry: Sequence[Member], *, committed_s: float, read_s: float, drift: float = DRIFT
     ) -> None:
-        """Begin to wait; `read_s` is the time right before the registry was asked for, no earlier than the commit."""
+        """Begin to wait; `read_s` is the time right after the registry was read.
+
+        Not before: the change may have been committed, and a lease renewed, while the read was under way.
+        """
         self.position = position
         self._processes = len(registry)
         self._committed_s = committed_s

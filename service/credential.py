@@ -105,6 +105,6 @@ def held_against(verification: Verification, wanted: Wanted) -> Verification:
     if verification.failure is None and wanted.environment is not None:
         # An API token belongs to no application, so it is of no environment.
         return Verification(failure=Failure.WRONG_ENVIRONMENT, credential=credential)
-    if verification.failure is None and missing(credential.scopes, wanted.scopes):
+    if verification.failure is None and wanted.scopes and missing(credential.scopes, wanted.scopes):
         return Verification(failure=Failure.MISSING_SCOPE, credential=credential)
     return verification

@@ -149,8 +149,8 @@ class Enforcer:
     async def _read(self, connection: Connection) -> None:
         """Read the registry, for what is new and for what still waits."""
         new = list(self._new)
-        self._read_s = self._clock()
         row = await connection.fetchrow(READ_BARRIERS.text, [restriction.subject for restriction in new])
+        self._read_s = self._clock()  # after the answer: what it shows may have come about while it was on its way
         if row is None:
             raise AssertionError("read_barriers answers one row")
         registry = [member_of(node) for node in orjson.loads(row["nodes"])]

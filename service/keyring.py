@@ -10,12 +10,14 @@ import hmac
 import os
 import re
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from types import MappingProxyType
 
 KEY_BYTES = 32
+BLOCK_BYTES = 64
 
 _FIRST_ID = "k1"
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
@@ -61,6 +63,11 @@ class KeyRing:
     def writing_id(self) -> str:
         """The id of the key that new values are written under."""
         return next(iter(self._keys))
+
+    @property
+    def all(self) -> Iterable[bytes]:
+        """All readable keys, the writing one first."""
+        return self._keys.values()
 
     def key(self, key_id: str) -> bytes | None:
         """Return the 32 bytes of a key, or None where it is not loaded."""
@@ -140,9 +147,30 @@ def digest(ring: KeyRing, secret: str, *, pepper_id: str) -> bytes:
     return hmac.digest(pepper, secret.encode("utf-8", "surrogatepass"), "sha256")
 
 
-def digests(ring: KeyRing, secret: str) -> list[tuple[str, bytes]]:
-    """Return (pepper id, digest) under every readable pepper, the writing one first, for a look-up."""
-    return [(pepper_id, digest(ring, secret, pepper_id=pepper_id)) for pepper_id in ring.ids]
+def digesting(ring: KeyRing) -> Callable[[str], list[bytes]]:
+    """Make the function that returns a secret's digests under every readable pepper, the writing one first.
+
+    What depends on a pepper alone is computed once, as RFC 2104 suggests in section 4: a key that is looked up in
+    memory takes half as long.
+    """
+    states = [(sha256(pad(key, 0x36)), sha256(pad(key, 0x5C))) for key in ring.all]
+
+    def digests(secret: str) -> list[bytes]:
+        encoded = secret.encode("utf-8", "surrogatepass")
+        made = []
+        for inner_state, outer_state in states:
+            inner, outer = inner_state.copy(), outer_state.copy()
+            inner.update(encoded)
+            outer.update(inner.digest())
+            made.append(outer.digest())
+        return made
+
+    return digests
+
+
+def pad(key: bytes, octet: int) -> bytes:
+    """Return RFC 2104's padded key, one block of SHA-256: `octet` is 0x36 for the inner hash, 0x5C for the outer."""
+    return bytes(byte ^ octet for byte in key.ljust(BLOCK_BYTES, b"\0"))
 
 
 def _read_private(path: Path, where: str) -> bytes:

@@ -181,12 +181,14 @@ class Node(Generic[Proved]):
             return None
         return entry.proved
 
-    def is_current(self, epoch: int, sent_s: float) -> bool:
+    def is_current(self, epoch: int, sent_s: float, incarnation: str | None) -> bool:
         """Say whether what was read from the database, as of an epoch, may be decided on now.
 
-        Not when changes were applied meanwhile that it does not show, nor when it is older than a lease.
+        Not when changes were applied meanwhile that it does not show, nor when it is older than a lease, nor when the
+        node was another incarnation when it was asked: epochs of different histories do not compare.
         """
-        return epoch >= self.applied and self._clock.steady() - sent_s <= self._lease_s
+        is_same, is_young = incarnation == self.incarnation, self._clock.steady() - sent_s <= self._lease_s
+        return is_same and is_young and epoch >= self.applied
 
     def remember(self, digest: bytes, entry: Entry[Proved]) -> None:
         """Keep what was proved, if a lease is held; what it was read from must be current, with no wait since."""

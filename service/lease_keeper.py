@@ -160,10 +160,9 @@ class LeaseKeeper:
 
     async def _join(self, connection: Connection) -> None:
         incarnation, lease_ms = self._membership.new_incarnation(), round(self._membership.lease_s * 1000)
+        earlier, self._left = self._left, incarnation  # should the outcome stay unknown, the next join removes this one
         async with asyncio.timeout(CONNECT_LIMIT_S):
-            row = await connection.fetchrow(
-                JOIN_REGISTRY.text, incarnation, self._membership.name, lease_ms, self._left
-            )
+            row = await connection.fetchrow(JOIN_REGISTRY.text, incarnation, self._membership.name, lease_ms, earlier)
         if row is None:
             raise AssertionError("join_registry answers one row")
         self._left = None

@@ -13,7 +13,6 @@ from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from typing import Final
 
 from aiohttp import web
-from aiohttp.typedefs import Handler, Middleware
 
 BACKLOG: Final = 1024
 LINGER_S: Final = 1.0
@@ -72,21 +71,17 @@ class Requests:
         self._none = asyncio.Event()
         self._none.set()
 
-    def counting(self) -> Middleware:
-        """Make the middleware that counts."""
-
-        @web.middleware
-        async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-            self._count += 1
-            self._none.clear()
-            try:
-                return await handler(request)
-            finally:
-                self._count -= 1
-                if not self._count:
-                    self._none.set()
-
-        return middleware
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Count one for as long as it is on its way."""
+        self._count += 1
+        self._none.clear()
+        try:
+            yield
+        finally:
+            self._count -= 1
+            if not self._count:
+                self._none.set()
 
     async def end(self, within_s: float) -> None:
         """Wait until none is on its way, but no longer than that."""
@@ -97,11 +92,9 @@ class Requests:
 
 @asynccontextmanager
 async def listening(
-    sockets: Sequence[socket.socket], app: web.Application, *, idle_s: float, drain_s: float
+    sockets: Sequence[socket.socket], app: web.Application, requests: Requests, *, idle_s: float, drain_s: float
 ) -> AsyncIterator[None]:
     """Answer requests; when left, take no more and wait for those on their way, up to `drain_s`."""
-    requests = Requests()
-    app.middlewares.append(requests.counting())
     runner = web.AppRunner(
         app, access_log=None, keepalive_timeout=idle_s, shutdown_timeout=LINGER_S, handle_signals=False
     )

@@ -15,6 +15,8 @@ DEFAULT_PREFIX = "entri_"
 PREFIX_RULE = "a lower-case letter, up to 15 lower-case letters or digits, and an underscore"
 
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
+_PAIR = len(_PAIRS)
 _RANDOM_BYTES = 32
 _RANDOM_CHARACTERS = 43  # the fewest that hold 256 bits: 62**43 is just above 2**256
 _CHECKSUM_CHARACTERS = 6  # the fewest that hold 32 bits
@@ -70,7 +72,10 @@ def hint(prefix: str, secret: SecretText) -> str:
 
 
 def _checksum(text: str) -> str:
-    return _base62(zlib.crc32(text.encode("ascii")), _CHECKSUM_CHARACTERS)
+    # Two digits at a time: this is done for every key that is presented.
+    rest, last = divmod(zlib.crc32(text.encode("ascii")), _PAIR)
+    first, middle = divmod(rest, _PAIR)
+    return _PAIRS[first] + _PAIRS[middle] + _PAIRS[last]
 
 
 def _base62(number: int, width: int) -> str:

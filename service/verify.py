@@ -27,7 +27,7 @@ from service.credential import (
 from service.credential_reader import CredentialReader, Found, ReadingUnavailableError
 from service.denials import Denials
 from service.hashing import HashingPool, ProvenMatches
-from service.keyring import digests
+from service.keyring import digesting
 from service.lease import Clock, Node
 from service.secret_format import is_well_formed
 from service.vault import DIGEST_PREFIX_BYTES, Keys
@@ -45,7 +45,8 @@ class Verifier:
     ) -> None:
         self._node = node
         self._reader = reader
-        self._keys = keys
+        self._prefix = keys.prefix
+        self._digests = digesting(keys.peppers)
         self._hashing = hashing
         self._clock = clock
         self._denials = Denials(clock.steady)
@@ -62,9 +63,9 @@ class Verifier:
         return None if verification.failure is Failure.MISSING_SCOPE else verification
 
     def _remembered(self, presented: str) -> Verification | None:
-        if not is_well_formed(self._keys.prefix, presented):
+        if not is_well_formed(self._prefix, presented):
             return MALFORMED
-        for _, digest in digests(self._keys.peppers, presented):
+        for digest in self._digests(presented):
             if (remembered := self._node.recall(digest)) is not None:
                 return remembered
             if self._denials.holds(digest):
@@ -88,13 +89,14 @@ class Verifier:
         return await self.verify(presented, wanted)
 
     async def _look_up(self, presented: str) -> Verification:
-        by_prefix = {digest[:DIGEST_PREFIX_BYTES]: digest for _, digest in digests(self._keys.peppers, presented)}
+        by_prefix = {digest[:DIGEST_PREFIX_BYTES]: digest for digest in self._digests(presented)}
         for _ in range(MOST_READS):
+            incarnation = self._node.incarnation
             found = await self._reader.find(tuple(by_prefix))
             row = found.row
             matches = row is not None and await self._matches(by_prefix[row["asked"]], row["verifier"])
             # Nothing is waited for from here on: what is decided is decided on what the node has applied by now.
-            if not self._node.is_current(found.epoch, found.sent_s):
+            if not self._node.is_current(found.epoch, found.sent_s, incarnation):
                 continue
             if row is None or not matches:
                 for digest in by_prefix.values():
@@ -107,9 +109,9 @@ class Verifier:
         verification = Verification(failure=failure_of(row), credential=credential_of(row))
         deadline_s = math.inf if row["left_s"] is None else found.sent_s + row["left_s"]
         if verification.failure is None and self._clock.steady() >= deadline_s:
-            verification = Verification(failure=Failure.EXPIRED, credential=verification.credential)
+            return Verification(failure=Failure.EXPIRED, credential=verification.credential)
         if verification.failure is not None:
-            deadline_s = math.inf  # what has ended stays so
+            deadline_s = math.inf  # what the database says has ended stays so
         self._node.remember(digest, Entry(row["id"], verification, deadline_s))
         return verification
 

@@ -15,6 +15,8 @@ from events.identifiers import prefix_of
 from events.scopes import MOST_SCOPES, problem_with
 from service.availability import RETRY_AFTER_S, is_unavailable
 from service.credential import Credential, Failure, Verification, Wanted
+from service.web.acceptance import Acceptance, fits
+from service.web.answers import SERVER, Surroundings
 from service.web.credentials import FORBIDDEN_BODY, UNAUTHORIZED_BODY, CredentialError, presented_key
 
 UNAVAILABLE_BODY: Final = b'{"statusCode":503,"message":"Service Unavailable","error":"Service Unavailable"}'
@@ -29,32 +31,49 @@ log = structlog.get_logger("service.web")
 class VerifyEndpoint:
     """What `/verify` needs: the verifier, and where a good key's use is counted."""
 
-    recall: Callable[[str, Wanted], Verification | None]
-    """Verifies from memory alone; None where that cannot tell."""
+    accept: Callable[[str, Wanted, web.Request], Credential | None]
+    """Accepts a key from memory and counts its use; None where that cannot tell, or not that the key is good."""
     verify: Callable[[str, Wanted], Awaitable[Verification]]
     record: Callable[[Credential, web.Request], None]
     questions: dict[str, Wanted] = field(default_factory=dict)
     """What the queries mean that were seen: a gateway asks the same for every request."""
 
 
-def routes(endpoint: VerifyEndpoint) -> list[web.RouteDef]:
-    """Return the routes."""
+def routes(endpoint: VerifyEndpoint, surroundings: Surroundings) -> list[web.RouteDef]:
+    """Return the routes: what can be accepted from memory is answered at once, with nothing around it."""
 
-    async def verify(request: web.Request) -> web.Response:
+    async def whole(request: web.Request) -> web.Response:
         return await answer(endpoint, request)
+
+    surrounded = surroundings.surround(whole)
+
+    async def verify(request: web.Request) -> web.StreamResponse:
+        if (accepted := accept_quickly(endpoint, request)) is not None and not surroundings.draining.is_set():
+            return accepted
+        return await surrounded(request)
 
     return [web.route("*", "/verify", verify), web.route("*", "/verify/{rest:.*}", verify)]
 
 
-async def answer(endpoint: VerifyEndpoint, request: web.Request) -> web.Response:
-    """Say whether the presented key is good for what the query asks.
+def accept_quickly(endpoint: VerifyEndpoint, request: web.Request) -> web.StreamResponse | None:
+    """Accept a key that is remembered, for a question that was asked before; None leaves the answer to `answer`."""
+    wanted = endpoint.questions.get(request.rel_url.raw_query_string)
+    if wanted is None or not fits(request):
+        return None
+    try:
+        presented = presented_key(request.headers)
+    except CredentialError:
+        return None
+    credential = endpoint.accept(presented, wanted, request)
+    return None if credential is None else Acceptance(credential)
 
-    A key that is remembered is decided on and answered without waiting for anything in between.
-    """
+
+async def answer(endpoint: VerifyEndpoint, request: web.Request) -> web.Response:
+    """Say whether the presented key is good for what the query asks."""
     try:
         wanted = question(endpoint, request)
         presented = presented_key(request.headers)
-        verification = endpoint.recall(presented, wanted) or await endpoint.verify(presented, wanted)
+        verification = await endpoint.verify(presented, wanted)
     except CredentialError as error:
         return unauthorized() if error.status == web.HTTPUnauthorized.status_code else bad_request(error.message)
     except BadQuestionError as error:
@@ -121,6 +140,7 @@ def accepted(credential: Credential) -> web.Response:
         "X-Entri-Kind": credential.kind.value,
         "X-Entri-Scopes": " ".join(credential.scopes),
         "Cache-Control": "no-store",
+        "Server": SERVER,
     }
     return web.Response(status=200, headers=headers)
 

@@ -1,0 +1,77 @@
+"""The answer to a good key, written in one piece: what a gateway waits for. Must never hold anything but headers.
+
+It leaves out what a response in general may need and this one does not (a body, compression, cookies, chunks), and so
+costs about a third of one. The bytes are those that aiohttp would write.
+"""
+
+import time
+from email.utils import formatdate
+from typing import Final
+
+from aiohttp import HttpVersion11, web
+from aiohttp.abc import AbstractStreamWriter
+
+from service.credential import Credential
+from service.web.answers import SERVER
+
+HEAD: Final = (
+    "HTTP/1.1 200 OK\r\n"
+    "X-Entri-Organization: {organization}\r\nX-Entri-Token: {token}\r\n"
+    "X-Entri-Kind: {kind}\r\nX-Entri-Scopes: {scopes}\r\n"
+    f"Cache-Control: no-store\r\nServer: {SERVER}\r\nContent-Length: 0\r\nDate: "
+)
+
+
+class Acceptance(web.StreamResponse):
+    """A whole response for a connection that is kept: see `fits`."""
+
+    def __init__(self, credential: Credential) -> None:
+        super().__init__()
+        self._credential = credential
+
+    @property
+    def keep_alive(self) -> bool:
+        """Say that the connection is kept."""
+        return True
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        """Write it. Nothing is waited for between the decision and this."""
+        if (transport := request.transport) is None:
+            raise ConnectionResetError("the client is gone")
+        credential = self._credential
+        transport.write(
+            HEAD.format(
+                organization=credential.organization,
+                token=credential.token_id,
+                kind=credential.kind.value,
+                scopes=" ".join(credential.scopes),
+            ).encode("ascii")
+            + DATES.line()
+        )
+        return None
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Do nothing: it is written."""
+
+
+def fits(request: web.BaseRequest) -> bool:
+    """Say whether the client speaks HTTP/1.1 and keeps its connection."""
+    return request.version == HttpVersion11 and request.keep_alive
+
+
+class Dates:
+    """The value of the header `Date` (RFC 9110, 6.6.1), written anew once a second."""
+
+    def __init__(self) -> None:
+        self._second = 0
+        self._line = b""
+
+    def line(self) -> bytes:
+        """Write the rest of a head after `Date: `."""
+        now = int(time.time())
+        if now != self._second:
+            self._second, self._line = now, f"{formatdate(now, usegmt=True)}\r\n\r\n".encode("ascii")
+        return self._line
+
+
+DATES: Final = Dates()
