@@ -6,6 +6,8 @@ Must never do I/O, nor hold a secret.
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum, unique
+from functools import lru_cache
+from sys import intern
 from typing import Final
 
 import asyncpg
@@ -60,6 +62,7 @@ class Wanted:
     scopes: tuple[str, ...] = ()
 
 
+MOST_SHARED: Final = 10_000
 ANYTHING: Final = Wanted()
 MALFORMED: Final = Verification(failure=Failure.MALFORMED)
 UNKNOWN: Final = Verification(failure=Failure.UNKNOWN)
@@ -84,15 +87,21 @@ def credential_of(row: asyncpg.Record) -> Credential:
     is_newest = row["secret_generation"] == row["generation"]
     return Credential(
         token_id=row["id"],
-        organization=row["organization"],
+        organization=intern(row["organization"]),
         kind=TokenKind(row["kind"]),
         application_id=row["application_id"],
-        scopes=tuple(row["scopes"]),
+        scopes=shared(tuple(row["scopes"])),
         expires_at=row["expires_at"],
         hint=row["hint"] if is_newest else (row["previous_hint"] or ""),
         generation=row["secret_generation"],
         completes_rotation=is_newest and row["generation"] > 0 and row["new_secret_used_at"] is None,
     )
+
+
+@lru_cache(maxsize=MOST_SHARED)
+def shared(scopes: tuple[str, ...]) -> tuple[str, ...]:
+    """Answer one and the same tuple for the same scopes: many keys that are remembered have the same."""
+    return tuple(map(intern, scopes))
 
 
 def held_against(verification: Verification, wanted: Wanted) -> Verification:

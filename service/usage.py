@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 from typing import Final
 
 import structlog
@@ -141,7 +142,7 @@ class UsageRecorder:
         """
         await self._send()
         now = self._settings.clock()
-        self._fill_outbox(now, everything=everything)
+        await self._fill_outbox(now, everything=everything)
         await self._mark(now)
         await self._send()
         await self._unmark(now, everything=everything)
@@ -192,23 +193,29 @@ class UsageRecorder:
             else:
                 return
 
-    def _fill_outbox(self, now: datetime, *, everything: bool) -> None:
-        taken = self._taken(now, everything=everything)
-        events: list[tuple[str, UsageEvent]] = [
-            (name, UsageGap(organization_id=name, cause=GapCause.OVERFLOW, began_at=began_at, ended_at=now))
+    async def _fill_outbox(self, now: datetime, *, everything: bool) -> None:
+        """Write what is due as events, some at a time: keys are verified in between."""
+        gaps = [
+            UsageGap(organization_id=name, cause=GapCause.OVERFLOW, began_at=began_at, ended_at=now)
             for name, began_at in self._overflow.items()
         ]
         self._overflow.clear()
-        events += [(uses.credential.organization, token_used(uses)) for uses in taken]
-        new_ids = (new_id("evt", now, self._settings.random_bytes) for _ in events)
-        written = [self._written(*event, event_id) for event, event_id in zip(events, new_ids, strict=True)]
-        for start in range(0, len(written), EVENTS_AT_ONCE):
-            self._outbox.append(Append(events=tuple(written[start : start + EVENTS_AT_ONCE]), expected=None))
+        due: list[Uses | UsageGap] = [*gaps, *self._taken(now, everything=everything)]
+        for start in range(0, len(due), EVENTS_AT_ONCE):
+            written = [self._event(one, now) for one in due[start : start + EVENTS_AT_ONCE]]
+            self._outbox.append(Append(events=tuple(written), expected=None))
+            await asyncio.sleep(0)
+
+    def _event(self, due: Uses | UsageGap, now: datetime) -> NewEvent:
+        event_id = new_id("evt", now, self._settings.random_bytes)
+        if isinstance(due, UsageGap):
+            return self._written(due.organization_id, due, event_id)
+        return self._written(due.credential.organization, token_used(due), event_id)
 
     def _taken(self, now: datetime, *, everything: bool) -> list[Uses]:
         """Take what is due, and open a window for each secret of it."""
-        while self._windows and (everything or next(iter(self._windows.values())) <= now):
-            key = next(iter(self._windows))
+        # Listed before they are deleted: to find the first of a dictionary again and again looks at all that is gone.
+        for key in [*takewhile(lambda key: everything or self._windows[key] <= now, self._windows)]:
             del self._windows[key]
             if (waited := self._waiting.pop(key, None)) is not None:
                 self._due[key] = waited

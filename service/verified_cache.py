@@ -1,19 +1,22 @@
 """The verified cache: what was proved of secrets, by their full digest. Must never decide that an entry still holds.
 
 Whether an entry may be relied on now is the lease's to say (`service.lease`). Entries are found by token as well, so
-that a change of a token evicts what is remembered of it. Bounded by count: the least recently used goes first.
+that a change of a token evicts what is remembered of it. Bounded by count: past that, those not used lately go first,
+by the second-chance rule (F. J. Corbató, "A Paging Experiment with the Multics System", MIT Project MAC, 1968), which
+takes a flag an entry where an exact order takes a list of all.
 """
 
-from collections import OrderedDict
+from collections import deque
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 Proved = TypeVar("Proved")
 
 MOST_ENTRIES: Final = 1_000_000
+SLACK: Final = 1_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Entry(Generic[Proved]):
     """What was proved of one secret, and until when it can hold at most."""
 
@@ -22,6 +25,8 @@ class Entry(Generic[Proved]):
     proved: Proved
     deadline_s: float
     """When it ends by itself, on the clock of `service.lease`; infinite when it does not."""
+    was_used: bool = False
+    """Since it came, or since its last chance."""
 
 
 class VerifiedCache(Generic[Proved]):
@@ -29,8 +34,11 @@ class VerifiedCache(Generic[Proved]):
 
     def __init__(self, *, capacity: int = MOST_ENTRIES) -> None:
         self._capacity = capacity
-        self._entries: OrderedDict[bytes, Entry[Proved]] = OrderedDict()
-        self._digests: dict[str, tuple[bytes, ...]] = {}
+        self._entries: dict[bytes, Entry[Proved]] = {}
+        self._digests: dict[str, bytes | tuple[bytes, ...]] = {}
+        """Those of each token: almost always one, which then stands for itself."""
+        self._order: deque[bytes] = deque()
+        """The digests in the order in which they may have to go, some of which have gone already."""
 
     def __len__(self) -> int:
         """Count the entries."""
@@ -40,33 +48,52 @@ class VerifiedCache(Generic[Proved]):
         """Find an entry, and keep it longer."""
         entry = self._entries.get(digest)
         if entry is not None:
-            self._entries.move_to_end(digest)
+            entry.was_used = True
         return entry
 
     def put(self, digest: bytes, entry: Entry[Proved]) -> None:
         """Remember what was proved of a secret, in place of what was known of it before."""
         self._forget(digest)
-        if len(self._entries) >= self._capacity:
-            self._forget(next(iter(self._entries)))
+        while len(self._entries) >= self._capacity:
+            self._make_room()
         self._entries[digest] = entry
-        self._digests[entry.subject] = (*self._digests.get(entry.subject, ()), digest)
+        self._order.append(digest)
+        others = self._of(entry.subject)
+        self._digests[entry.subject] = (*others, digest) if others else digest
+        if len(self._order) > 2 * len(self._entries) + SLACK:
+            self._order = deque(self._entries)
 
     def evict(self, subject: str) -> None:
         """Forget all that is remembered of a token."""
-        for digest in self._digests.pop(subject, ()):
+        for digest in self._of(subject):
             del self._entries[digest]
+        self._digests.pop(subject, None)
 
     def clear(self) -> None:
         """Forget everything."""
         self._entries.clear()
         self._digests.clear()
+        self._order.clear()
+
+    def _of(self, subject: str) -> tuple[bytes, ...]:
+        held = self._digests.get(subject, ())
+        return (held,) if isinstance(held, bytes) else held
+
+    def _make_room(self) -> None:
+        digest = self._order.popleft()
+        entry = self._entries.get(digest)
+        if entry is not None and entry.was_used:
+            entry.was_used = False
+            self._order.append(digest)
+        else:
+            self._forget(digest)
 
     def _forget(self, digest: bytes) -> None:
         entry = self._entries.pop(digest, None)
         if entry is None:
             return
-        left = tuple(other for other in self._digests[entry.subject] if other != digest)
+        left = tuple(other for other in self._of(entry.subject) if other != digest)
         if left:
-            self._digests[entry.subject] = left
+            self._digests[entry.subject] = left if len(left) > 1 else left[0]
         else:
             del self._digests[entry.subject]
