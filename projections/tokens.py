@@ -50,10 +50,10 @@ class TokenStatus(StrEnum):
     REVOKED = "REVOKED"
 
 
-def status_of(state: TokenState, now: datetime) -> TokenStatus:
+def status_of(state: TokenState, now: datetime, *, is_revoking: bool = False) -> TokenStatus:
     """Say whether a token works at an instant."""
     if state.revoked_at is not None:
-        return TokenStatus.REVOKED
+        return TokenStatus.REVOKING if is_revoking else TokenStatus.REVOKED
     return TokenStatus.ACTIVE if state.is_active(now) else TokenStatus.EXPIRED
 
 
@@ -131,6 +131,8 @@ class TokenFilter:
     last_used_from: datetime | None = None
     last_used_before: datetime | None = None
     never_used: bool | None = None
+    revoking: tuple[str, ...] = ()
+    """Tokens whose revocation is not known to every process yet, which no read model holds."""
 
     def arguments(self) -> tuple[object, ...]:
         """Lay the filter out as the arguments that every statement with filters takes."""
@@ -147,6 +149,7 @@ class TokenFilter:
             self.last_used_from,
             self.last_used_before,
             self.never_used,
+            self.revoking,
         )
 
 

@@ -21,7 +21,7 @@ FIND_CREDENTIALS: Final = load("service.statements", "find_credentials")
 CONNECTIONS: Final = 2
 MOST_WAITING: Final = 1_000
 MOST_AT_ONCE: Final = 64
-LIMIT_S: Final = 0.9
+LIMIT_S: Final = 0.8
 
 # One probe of an index for each key, planned once: the tables may have been empty then.
 PLANNED: Final = {
@@ -111,7 +111,7 @@ class CredentialReader:
             try:
                 await self._serve(connection)
             except (*CONNECTION_LOST, asyncpg.PostgresError):
-                pass  # the callers were told; the next connection may do better
+                pass  # whoever waits is answered over the next connection
             finally:
                 self._connected -= 1
                 connection.terminate()
@@ -146,7 +146,7 @@ class CredentialReader:
             async with asyncio.timeout(LIMIT_S):
                 rows = await connection.fetch(FIND_CREDENTIALS.text, prefixes)
         except BaseException:
-            fail(taken)
+            self._waiting.extendleft(reversed(taken))  # for the next connection, as long as its callers wait
             raise
         by_prefix = {row["asked"]: row for row in rows}
         for question in taken:

@@ -7,6 +7,7 @@ behind is fenced by the others. Must never answer for a change before its barrie
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -28,11 +29,14 @@ FIND_REVOKING: Final = load("service.statements", "find_revoking")
 FORGET_OLD_CHANGES: Final = load("service.statements", "forget_old_changes")
 
 POLL_S: Final = 0.1
+PATIENCE_S: Final = 2.0
+"""Without the database, how long a restriction that is committed is waited for."""
 LIMIT_S: Final = 2.0
 RECONNECT_PAUSE_S: Final = 0.1
 SWEEP_EVERY_S: Final = 5.0
 ORPHANED_AFTER: Final = timedelta(seconds=5)
 MOST_SWEPT: Final = 1_000
+MOST_REVOKING: Final = 10_000
 REMEMBERED_FOR: Final = timedelta(days=1)
 BROKEN: Final = (*CONNECTION_LOST, asyncpg.PostgresError)
 
@@ -87,7 +91,7 @@ class Enforcer:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
-        self._give_up()
+        self._give_up(before_s=math.inf)
 
     @property
     def waiting(self) -> int:
@@ -117,13 +121,14 @@ class Enforcer:
             try:
                 # A fence or an eviction that a crash undoes is done again.
                 async with connected(self._connect, synchronous_commit="off") as connection:
-                    while True:
+                    connection.add_termination_listener(lambda _: self._wake.set())
+                    while not connection.is_closed():
                         await self._pause()
                         async with asyncio.timeout(LIMIT_S):
                             await self._step(connection)
             except BROKEN as error:
                 log.warning("enforcement_interrupted", error=type(error).__name__, waiting=self.waiting)
-                self._give_up()
+                self._give_up(before_s=self._clock() - PATIENCE_S)
             await asyncio.sleep(RECONNECT_PAUSE_S)
 
     async def _pause(self) -> None:
@@ -199,11 +204,15 @@ class Enforcer:
                 self._new.append(Restriction(subject=row["subject"], since_s=self._swept_s, answer=None))
         await connection.execute(FORGET_OLD_CHANGES.text, REMEMBERED_FOR)
 
-    def _give_up(self) -> None:
+    def _give_up(self, *, before_s: float) -> None:
+        """Wait no longer for what was asked before; the sweep of some process ends it."""
         unknown = NotEnforcedError("it is done, but not known yet to every process: repeat it to wait for that")
-        for restriction in (*self._new, *(restriction for restriction, _ in self._open)):
-            restriction.finish(unknown)
-        self._new, self._open = [], []
+        restrictions = (*self._new, *(restriction for restriction, _ in self._open))
+        for restriction in restrictions:
+            if restriction.since_s < before_s:
+                restriction.finish(unknown)
+        self._new = [restriction for restriction in self._new if restriction.since_s >= before_s]
+        self._open = [(restriction, barrier) for restriction, barrier in self._open if restriction.since_s >= before_s]
 
 
 def member_of(node: dict[str, Any]) -> Member:
@@ -214,6 +223,12 @@ def member_of(node: dict[str, Any]) -> Member:
         renewals=node["renewals"],
         applied=node["applied"],
     )
+
+
+async def find_all_revoking(pool: Pool) -> tuple[str, ...]:
+    """Find all tokens whose last restriction is not known to every process yet: seldom any."""
+    rows = await pool.fetch(FIND_UNFENCED.text, timedelta(0), MOST_REVOKING)
+    return tuple(row["subject"] for row in rows)
 
 
 async def find_revoking(pool: Pool, tokens: Sequence[str]) -> frozenset[str]:

@@ -23,6 +23,7 @@ from projections.runner import CatchUp
 from projections.tokens import (
     TokenFilter,
     TokenPageQuery,
+    TokenStatus,
     TokenView,
     count_tokens,
     find_names,
@@ -30,6 +31,7 @@ from projections.tokens import (
     page_tokens,
 )
 from service.authorization import Principal
+from service.enforcement import find_all_revoking, find_revoking
 
 LONGEST_WAIT_S: Final = 5.0
 POLL_S: Final = 0.1
@@ -85,13 +87,23 @@ class Queries:
     async def tokens_page(self, principal: Principal, query: TokenPageQuery) -> list[TokenView]:
         """Read a page of the organization's tokens. Raises ForbiddenError."""
         principal.require("tokens:read")
-        query = replace(query, organization=principal.organization, filter=possible(query.filter))
+        query = replace(query, organization=principal.organization, filter=await self._filter(query.filter))
         return await page_tokens(self.pool, query)
 
     async def tokens_count(self, principal: Principal, token_filter: TokenFilter) -> int:
         """Count the organization's tokens that a filter lets through. Raises ForbiddenError."""
         principal.require("tokens:read")
-        return await count_tokens(self.pool, principal.organization, possible(token_filter))
+        return await count_tokens(self.pool, principal.organization, await self._filter(token_filter))
+
+    async def _filter(self, given: TokenFilter) -> TokenFilter:
+        """Add to a filter what it needs to tell tokens that are being revoked from those that are revoked."""
+        if given.statuses is None or not {TokenStatus.REVOKING, TokenStatus.REVOKED} & set(given.statuses):
+            return possible(given)
+        return replace(possible(given), revoking=await find_all_revoking(self.pool))
+
+    async def revoking(self, tokens: Sequence[str]) -> frozenset[str]:
+        """Find those of some tokens that may be seen whose last restriction is not known to every process yet."""
+        return await find_revoking(self.pool, tokens)
 
     async def history(self, principal: Principal, query: HistoryQuery) -> list[RecordedEvent]:
         """Read a page of the organization's history. Raises ForbiddenError."""

@@ -36,6 +36,7 @@ class Context:
     services: Services
     cursors: Cursors = field(init=False)
     tokens: DataLoader[str, TokenView | None] = field(init=False)
+    revoking: DataLoader[str, bool] = field(init=False)
     actor_names: DataLoader[Actor, str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -43,11 +44,16 @@ class Context:
         organization = self.caller.principal.organization
         self.cursors = Cursors(installation=self.services.installation, organization=organization)
         self.tokens = DataLoader(load_fn=self._load_tokens)
+        self.revoking = DataLoader(load_fn=self._load_revoking)
         self.actor_names = DataLoader(load_fn=self._load_names)
 
     async def _load_tokens(self, ids: list[str]) -> Sequence[TokenView | None]:
         found = await self.services.queries.tokens_by_id(self.caller.principal, ids)
         return [found.get(token_id) for token_id in ids]
+
+    async def _load_revoking(self, ids: list[str]) -> Sequence[bool]:
+        found = await self.services.queries.revoking(ids)
+        return [token_id in found for token_id in ids]
 
     async def _load_names(self, actors: list[Actor]) -> Sequence[str]:
         names = await self.services.queries.actor_names(self.caller.principal, actors)

@@ -95,6 +95,7 @@ class Execution:
     data: dict[str, Any] | None = None
     errors: tuple[FormattedError, ...] = ()
     needs_post: bool = False
+    is_mutation: bool = False
 
     def payload(self) -> dict[str, object]:
         """Return the response's body."""
@@ -195,7 +196,8 @@ class Executor:
         if not isinstance(answer, ExecutionResult):
             raise TypeError("an answer in several parts, though @defer and @stream are not in the schema")
         errors = execution_errors(answer.errors or (), request_id, most=self._limits.errors)
-        return Execution(executed=True, data=answer.data, errors=tuple(errors))
+        is_mutation = operation.kind is OperationType.MUTATION
+        return Execution(executed=True, data=answer.data, errors=tuple(errors), is_mutation=is_mutation)
 
     def _coercion_errors(self, operation: Operation, variables: Mapping[str, object]) -> tuple[FormattedError, ...]:
         # Coercion has failed, in words that quote values: find the places again and say it in our own.

@@ -53,9 +53,11 @@ class Token(Node):
     revoked_reason: str | None = strawberry.field(description="Why it was revoked, in its revoker's words.")
 
     @strawberry.field(description="Whether it works now.")
-    def status(self, info: ApiInfo) -> TokenStatus:
-        """Compute the status, which depends on the clock."""
-        return status_of(self.view.state, info.context.services.commands.clock())
+    async def status(self, info: ApiInfo) -> TokenStatus:
+        """Compute the status, which depends on the clock and on who knows of a revocation."""
+        state = self.view.state
+        is_revoking = state.revoked_at is not None and await info.context.revoking.load(state.id)
+        return status_of(state, info.context.services.commands.clock(), is_revoking=is_revoking)
 
     @strawberry.field(description="Who issued it.")
     def created_by(self) -> Actor:

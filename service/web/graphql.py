@@ -45,6 +45,8 @@ class GraphQLEndpoint(Generic[Principal]):
     executor: Executor
     authenticate: Authenticate[Principal]
     make_context: MakeContext[Principal]
+    confirm: Callable[[web.Request], Awaitable[object]]
+    """Raises CredentialError where the key that a request came with is not good any more."""
     explorer: bool = False
     body_limit_bytes: int = 262_144
     body_timeout_s: float = 20.0
@@ -118,6 +120,9 @@ async def _admitted(
         request_id=request_id,
         allow_mutation=request.method == "POST",
     )
+    if execution.executed and not execution.is_mutation:
+        # Nothing is told on the word of a key that was revoked meanwhile. What a mutation did is told all the same.
+        await endpoint.confirm(request)
     return _executed(execution, media_type)
 
 

@@ -27,13 +27,16 @@ NO_STORE: Final = {"Cache-Control": "no-store"}
 log = structlog.get_logger("service.web")
 
 
+Verify = Callable[[str, Wanted], Awaitable[Verification]]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifyEndpoint:
     """What `/verify` needs: the verifier, and where a good key's use is counted."""
 
     accept: Callable[[str, Wanted, web.Request], Credential | None]
     """Accepts a key from memory and counts its use; None where that cannot tell, or not that the key is good."""
-    verify: Callable[[str, Wanted], Awaitable[Verification]]
+    verify: Verify
     record: Callable[[Credential, web.Request], None]
     questions: dict[str, Wanted] = field(default_factory=dict)
     """What the queries mean that were seen: a gateway asks the same for every request."""

@@ -38,7 +38,7 @@ async def client(request: pytest.FixtureRequest) -> AsyncIterator[Client]:
     explorer = getattr(request, "param", True)
     executor = Executor(strawberry.Schema(Query), Limits())
     app = web.Application()
-    app.add_routes(routes(GraphQLEndpoint(executor, authenticate, lambda *_: None, explorer=explorer)))
+    app.add_routes(routes(GraphQLEndpoint(executor, authenticate, lambda *_: None, authenticate, explorer=explorer)))
     async with TestClient(TestServer(app)) as connected:
         yield connected
 

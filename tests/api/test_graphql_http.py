@@ -141,7 +141,7 @@ def executor() -> Executor:
 async def client(executor: Executor) -> AsyncIterator[Client]:
     """Give a client of a real server on loopback."""
     app = web.Application()
-    endpoint = GraphQLEndpoint(executor, authenticate, lambda _request, _key, request_id: request_id)
+    endpoint = GraphQLEndpoint(executor, authenticate, lambda _request, _key, request_id: request_id, authenticate)
     app.add_routes(routes(endpoint))
     async with TestClient(TestServer(app)) as connected:
         yield connected
@@ -274,7 +274,7 @@ async def test_large_bodies_get_413(client: Client, chunked: bool) -> None:  # n
 async def test_a_slow_body_gets_408(executor: Executor) -> None:
     """A body that never ends is given up."""
     app = web.Application()
-    endpoint = GraphQLEndpoint(executor, authenticate, lambda *_: None, body_timeout_s=0.05)
+    endpoint = GraphQLEndpoint(executor, authenticate, lambda *_: None, authenticate, body_timeout_s=0.05)
     app.add_routes(routes(endpoint))
     async with TestServer(app) as server:
         reader, writer = await asyncio.open_connection(server.host, server.port)

@@ -11,8 +11,8 @@ import pytest
 
 from events.refusals import RefusalCode
 from service.api.errors import Code
-from service.secret_format import DEFAULT_PREFIX, generate, is_well_formed
 from service.credential import Failure
+from service.secret_format import DEFAULT_PREFIX, generate, is_well_formed
 from tests.docs.conftest import Running
 
 ROOT = Path(__file__).parents[2]

@@ -1,7 +1,8 @@
 -- A page of an organization's tokens by last use, never being the earliest, latest first.
 -- $1 organization, $2 and $3 after this instant (null: never) and id (both null: from the start), $4 rows at most, up to 101;
 -- filters, null for none: $5 kinds, $6 statuses, $7 pattern that name or hint is like, $8 application,
--- $9 scopes, $10 created from, $11 before, $12 expires from, $13 before, $14 last used from, $15 before, $16 whether never used.
+-- $9 scopes, $10 created from, $11 before, $12 expires from, $13 before, $14 last used from, $15 before, $16 whether never used;
+-- $17 tokens that are being revoked.
 -- Rows: the columns of tokens, then use_count … previous_last_used_at of token_last_used (null: nothing is known yet).
 -- That the filters stand in `case` and the inner limit is a constant makes walking the index from the cursor on the
 -- cheapest plan, whatever is known of the values.
@@ -15,7 +16,7 @@ from (
     join tokens t on t.id = u.token_id
     where u.organization = $1 and (coalesce(u.last_used_at, '-infinity'), u.token_id) < (case when $3::text is null then 'infinity' else coalesce($2::timestamptz, '-infinity') end, coalesce($3, '~'))
       and case when ($5::text[] is null or t.kind = any ($5))
-        and ($6::text[] is null or case when t.revoked_at is not null then 'REVOKED' when t.expires_at <= now() then 'EXPIRED' else 'ACTIVE' end = any ($6))
+        and ($6::text[] is null or case when t.revoked_at is not null and t.id = any ($17) then 'REVOKING' when t.revoked_at is not null then 'REVOKED' when t.expires_at <= now() then 'EXPIRED' else 'ACTIVE' end = any ($6))
         and ($7::text is null or t.name ilike $7 or t.hint ilike $7)
         and ($8::text is null or t.application_id = $8)
         and ($9::text[] is null or t.scopes @> $9)
