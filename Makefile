@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: serve test check format audit faults bench lock clean
+.PHONY: serve test check format audit faults gateways model bench lock clean
 
 $(VENV)/.installed: requirements-dev.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "entri needs Python 3.11 or later; set PYTHON=python3.12, say")'
@@ -37,6 +37,13 @@ faults: $(VENV)/.installed  ## kill -9 at random points for as long as SECONDS s
 	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.lock
 	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
+
+model: $(VENV)/.installed  ## the revocation protocol's whole state space, and without each of its rules
+	ENTRI_MODEL_FULL=1 $(BIN)/python -m pytest -n 2 --dist load tests/model/test_protocol.py $(ARGS)
+
+gateways: $(VENV)/.installed  ## nginx and Caddy (and Envoy where it is) as the docs configure them; as root, installs them
+	$(BIN)/python tests/gateways/install.py
+	$(BIN)/python -m pytest tests/gateways/check_requests.py tests/gateways/check_failures.py $(ARGS)
 
 bench: .venv-bench/.installed  ## measure everything and write bench/RESULTS.md (ARGS=--quick for a first look)
 	.venv-bench/bin/python -m bench $(ARGS)
