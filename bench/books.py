@@ -11,7 +11,7 @@ from service.api.context import Context
 from service.api.execution import Execution, Executor, GraphQLRequest
 from service.api.limits import Limits
 from service.api.schema import make_schema
-from service.app import Core, make_entrances
+from service.app import Core, Entrances
 from service.authorization import Caller, Principal
 from service.queries import Queries
 
@@ -83,8 +83,8 @@ class Asked:
 class Graph:
     """Reads pages with GraphQL operations."""
 
-    def __init__(self, core: Core) -> None:
-        settings = core.settings
+    def __init__(self, entrances: Entrances) -> None:
+        settings = entrances.core.settings
         limits = Limits(
             tokens=settings.max_document_tokens,
             depth=settings.max_depth,
@@ -92,7 +92,7 @@ class Graph:
             cost=settings.max_cost,
         )
         self._executor = Executor(make_schema(), limits)
-        self._services = make_entrances(core, CatchUp(core.pool)).services
+        self._services = entrances.services
 
     async def book(self, principal: Principal, document: str, order: object) -> Book:
         """Page through what a document asks for, in one order."""

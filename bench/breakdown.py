@@ -17,7 +17,17 @@ PURPOSES: Final = (
     ("database driver", ("asyncpg/",)),
     ("log writer", ("events/writer.py",)),
     ("decide and encode", ("events/", "service/token_commands.py", "service/vault.py", "service/secret_format.py")),
-    ("verification", ("service/verify.py", "service/keyring.py", "service/usage.py")),
+    (
+        "verification",
+        (
+            "service/verify",
+            "service/lease",
+            "service/credential",
+            "service/denials.py",
+            "service/keyring.py",
+            "service/usage.py",
+        ),
+    ),
     ("read models", ("projections/", "service/queries.py")),
     ("GraphQL", ("graphql/", "strawberry/", "service/api/")),
     ("HTTP", ("aiohttp/", "service/web/", "yarl/", "multidict/", "service/app.py", "prometheus_client/")),

@@ -14,9 +14,10 @@ from bench.issuing import organizations
 from bench.plan import Plan
 from bench.report import Section, Table, Target
 from bench.server import Server
+from bench.verifying import entrances_of
 from events.statement import load
 from projections.tokens import TokenOrderField
-from service.app import Core
+from service.app import Entrances
 from service.authorization import Principal, token_principal
 
 FILL_TOKENS: Final = load("bench", "fill_tokens")
@@ -51,21 +52,21 @@ class Sampled:
 
 async def run(server: Server, plan: Plan) -> list[Section]:
     """Compare the pages."""
-    async with history(server, plan) as (core, long):
+    async with history(server, plan) as (core, long), entrances_of(core) as entrances:
         (owner,) = await organizations(core, count=1)
         await fill(server, owner, plan.paged_tokens)
         auditor = token_principal(READER, long.organization, SCOPES)
         reader = token_principal(READER, owner.organization, SCOPES)
         sampled = {
             name: [await alternate(book, plan) for book in pair]
-            for name, pair in (await books(core, auditor, reader)).items()
+            for name, pair in (await books(entrances, auditor, reader)).items()
         }
     return [section(plan, long, sampled)]
 
 
-async def books(core: Core, auditor: Principal, reader: Principal) -> dict[str, tuple[Book, Book]]:
+async def books(entrances: Entrances, auditor: Principal, reader: Principal) -> dict[str, tuple[Book, Book]]:
     """List what is paged through, by query and over GraphQL."""
-    asked, graph = asked_of(core), Graph(core)
+    asked, graph = asked_of(entrances.core), Graph(entrances)
     listed = {
         f"events {order}": (
             await asked.events(auditor, descending=order == "NEWEST_FIRST"),

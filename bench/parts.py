@@ -10,9 +10,9 @@ from bench import report
 from bench.issuing import issue, organizations
 from bench.report import Table
 from bench.server import Server
+from bench.verifying import entrances_of
 from events.tokens import CreateToken, TokenKind
-from projections.runner import CatchUp
-from service.app import Core, make_entrances
+from service.app import Core, Entrances
 from service.authorization import Principal, operator
 from service.secret_text import SecretText
 from service.token_commands import Done
@@ -29,23 +29,23 @@ Part = Callable[[], Awaitable[float]]
 async def lone_parts(server: Server, *, samples: int) -> dict[str, float]:
     """Measure the parts, in milliseconds: medians."""
     await server.create_database(DATABASE)
-    async with server.core(DATABASE) as core:
+    async with server.core(DATABASE) as core, entrances_of(core) as entrances:
         (principal,) = await organizations(core, count=1)
         done, key = await first_token(core, principal)
-        listed = parts(core, principal, token_id=done.token_id, key=key)
+        listed = parts(entrances, principal, token_id=done.token_id, key=key)
         return {name: median([await part() for _ in range(samples)]) * 1000 for name, part in listed.items()}
 
 
-def parts(core: Core, principal: Principal, *, token_id: str, key: SecretText) -> Mapping[str, Part]:
+def parts(entrances: Entrances, principal: Principal, *, token_id: str, key: SecretText) -> Mapping[str, Part]:
     """List what a request waits for."""
-    services = make_entrances(core, CatchUp(core.pool)).services
+    core, services = entrances.core, entrances.services
 
     async def append() -> float:
         command = issue(principal).append(principal)
         return await timed(lambda: core.writer.append(command))
 
     return {
-        "verifying the presented key, matched before": lambda: timed(lambda: services.verifier.verify(key.reveal())),
+        "verifying the presented key, seen before": lambda: timed(lambda: services.verifier.verify(key.reveal())),
         "hashing the new secret": lambda: timed(lambda: core.hashing.hash(os.urandom(32))),
         "the append": append,
         "reading the token back": lambda: timed(lambda: services.queries.changed_token(principal, token_id)),

@@ -28,6 +28,26 @@ class Plan:
     idle_s: float
     cold_keys: int
     """How many keys are verified for the first time in each repetition."""
+    rounds: int
+    """How often contenders that are processes of their own take turns."""
+    gateway_s: float
+    """How long wrk loads each contender in each round; whole seconds."""
+    counted_s: float
+    """How long statements are counted, idle and loaded, in each round."""
+    flood_s: float
+    """How long each kind of flood lasts in each round."""
+    calls: int
+    """How many calls in this process are timed together in each repetition."""
+    revocations: int
+    """How many tokens are revoked one after another in each round."""
+    stalls: int
+    """How often a process is stopped during a revocation."""
+    entries: int
+    """How many keys are kept warm at once."""
+    usage_slices: int
+    usage_slice_s: float
+    """How long uses are recorded at full rate: so many parts of equal length, a window each."""
+    crashes: int
 
 
 FULL: Final = Plan(
@@ -43,6 +63,17 @@ FULL: Final = Plan(
     starts=3,
     idle_s=10,
     cold_keys=200,
+    rounds=4,
+    gateway_s=3,
+    counted_s=3,
+    flood_s=2,
+    calls=100_000,
+    revocations=150,
+    stalls=3,
+    entries=1_000_000,
+    usage_slices=6,
+    usage_slice_s=10,
+    crashes=3,
 )
 QUICK: Final = Plan(
     repetitions=3,
@@ -57,4 +88,15 @@ QUICK: Final = Plan(
     starts=1,
     idle_s=1,
     cold_keys=30,
+    rounds=1,
+    gateway_s=1,
+    counted_s=1,
+    flood_s=0.5,
+    calls=5_000,
+    revocations=20,
+    stalls=1,
+    entries=50_000,
+    usage_slices=2,
+    usage_slice_s=2,
+    crashes=1,
 )
