@@ -37,6 +37,7 @@ from service.lease_keeper import CLOCK, LeaseKeeper, Membership
 from service.listening import Requests, bound_sockets, is_loopback, listening, url_of
 from service.metrics import Metrics, gauge, new_metrics
 from service.organization_commands import OrganizationCommands
+from service.pacing import Pace
 from service.queries import Queries
 from service.secret_text import SecretText
 from service.settings import Settings
@@ -158,6 +159,7 @@ class Entrances:
     services: Services
     catch_up: CatchUp
     metrics: Metrics
+    pace: Pace
     requests: Requests = field(default_factory=Requests)
     draining: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -199,6 +201,8 @@ class Entrances:
         async with asyncio.timeout(LONGEST_VERIFICATION_S):
             verified = await self.services.verifier.verify(presented, wanted)
         self.metrics.verifications.count(verified)
+        if verified.failure is not None:
+            await self.pace.wait()
         return verified
 
     def record(self, credential: Credential, request: web.Request) -> None:
@@ -272,7 +276,14 @@ def make_entrances(core: Core, verifying: Verifying, catch_up: CatchUp) -> Entra
         metrics, "entri_restrictions_waiting", "Restrictions not known everywhere.", lambda: verifying.enforcer.waiting
     )
     gauge(metrics, "entri_histories_lost_total", "Failovers noticed.", lambda: verifying.keeper.histories_lost)
-    return Entrances(core=core, verifying=verifying, services=services, catch_up=catch_up, metrics=metrics)
+    return Entrances(
+        core=core,
+        verifying=verifying,
+        services=services,
+        catch_up=catch_up,
+        metrics=metrics,
+        pace=Pace(core.settings.denials_a_second, CLOCK.steady),
+    )
 
 
 def make_web_app(entrances: Entrances, *, explorer: bool) -> web.Application:

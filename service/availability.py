@@ -8,6 +8,7 @@ from events.writer import LogUnavailableError, OutcomeUnknownError
 from service.credential_reader import ReadingUnavailableError
 from service.enforcement import NotEnforcedError
 from service.hashing import HashingOverloadError
+from service.pacing import DenialsOverloadError
 
 UNAVAILABLE: Final[tuple[type[Exception], ...]] = (
     LogUnavailableError,
@@ -15,6 +16,7 @@ UNAVAILABLE: Final[tuple[type[Exception], ...]] = (
     HashingOverloadError,
     ReadingUnavailableError,
     NotEnforcedError,
+    DenialsOverloadError,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,  # what a use meets that finds its connection in the middle of being ended

@@ -43,6 +43,7 @@ class Settings:
     hash_queue: int
     lease_s: float
     cache_size: int
+    denials_a_second: int
     node_name: str | None
     usage_window_s: float
     partition_size: int
@@ -210,6 +211,13 @@ OPTIONS: Final = (
         help="how long keys are accepted without the database, and how long a revocation waits for a dead process",
     ),
     Option(name="cache_size", read=whole(1, 10**8), default=1_000_000, expects="1 to 10^8", help="keys remembered"),
+    Option(
+        name="denials_a_second",
+        read=whole(10, 10**6),
+        default=1_000,
+        expects="10 to 10^6",
+        help="how many keys that are not good are answered in a second; more wait, then get 503",
+    ),
     Option(
         name="node_name",
         read=node_name,
