@@ -30,6 +30,7 @@ from service.credential import ANYTHING, Credential, Verification, Wanted
 from service.credential_reader import CredentialReader
 from service.database import Database, open_database, prepare
 from service.enforcement import Enforcer
+from service.garbage import setting_aside
 from service.hashing import HashingPool
 from service.key_files import open_key_file
 from service.lease import Node
@@ -341,4 +342,5 @@ async def serving(settings: Settings) -> AsyncIterator[tuple[Entrances, str, Sec
             commands=core.commands,
             file=settings.bootstrap_token_file,
         )
+        await stack.enter_async_context(setting_aside(lambda: entrances.verifying.cache.additions))
         yield entrances, url_of(sockets, settings.host), first

@@ -39,6 +39,8 @@ class VerifiedCache(Generic[Proved]):
         """Those of each token: almost always one, which then stands for itself."""
         self._order: deque[bytes] = deque()
         """The digests in the order in which they may have to go, some of which have gone already."""
+        self.additions = 0
+        """How many entries were ever put."""
 
     def __len__(self) -> int:
         """Count the entries."""
@@ -58,6 +60,7 @@ class VerifiedCache(Generic[Proved]):
             self._make_room()
         self._entries[digest] = entry
         self._order.append(digest)
+        self.additions += 1
         others = self._of(entry.subject)
         self._digests[entry.subject] = (*others, digest) if others else digest
         if len(self._order) > 2 * len(self._entries) + SLACK:
