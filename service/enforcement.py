@@ -127,7 +127,8 @@ class Enforcer:
                         async with asyncio.timeout(LIMIT_S):
                             await self._step(connection)
             except BROKEN as error:
-                log.warning("enforcement_interrupted", error=type(error).__name__, waiting=self.waiting)
+                if self.waiting:
+                    log.warning("enforcement_interrupted", error=type(error).__name__, waiting=self.waiting)
                 self._give_up(before_s=self._clock() - PATIENCE_S)
             await asyncio.sleep(RECONNECT_PAUSE_S)
 

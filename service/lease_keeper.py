@@ -71,6 +71,8 @@ class LeaseKeeper:
         self._due = asyncio.Event()
         self._applied = asyncio.Event()
         self._tried = asyncio.Event()
+        self._is_renewing = True
+        """An outage is logged once."""
         self._told: tuple[str | None, int] | None = None
         self._left: str | None = None
         """The incarnation whose row is still to be removed."""
@@ -105,10 +107,13 @@ class LeaseKeeper:
                     await self._listen(connection)
                     while True:
                         await self._renew(connection)
+                        self._is_renewing = True
                         self._tried.set()
                         await self._until_due()
             except BROKEN as error:
-                log.warning("lease_not_renewed", error=type(error).__name__)
+                if self._is_renewing:
+                    log.warning("lease_not_renewed", error=type(error).__name__)
+                self._is_renewing = False
             self._tried.set()
             await asyncio.sleep(RECONNECT_PAUSE_S)
 

@@ -51,9 +51,8 @@ def routes(endpoint: VerifyEndpoint, surroundings: Surroundings) -> list[web.Rou
     surrounded = surroundings.surround(whole)
 
     async def verify(request: web.Request) -> web.StreamResponse:
-        if (accepted := accept_quickly(endpoint, request)) is not None and not surroundings.draining.is_set():
-            return accepted
-        return await surrounded(request)
+        accepted = None if surroundings.draining.is_set() else accept_quickly(endpoint, request)
+        return await surrounded(request) if accepted is None else accepted
 
     return [web.route("*", "/verify", verify), web.route("*", "/verify/{rest:.*}", verify)]
 
