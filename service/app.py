@@ -6,13 +6,14 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import structlog
 from aiohttp import web
+from prometheus_client import generate_latest
 
 from events.log import Installation, read_installation
 from events.statement import Pool
@@ -34,7 +35,7 @@ from service.hashing import HashingPool
 from service.key_files import open_key_file
 from service.lease import Node
 from service.lease_keeper import CLOCK, LeaseKeeper, Membership
-from service.listening import Requests, bound_sockets, is_loopback, listening, url_of
+from service.listening import Door, Requests, bound_sockets, is_loopback, listening, url_of
 from service.metrics import Metrics, gauge, new_metrics
 from service.organization_commands import OrganizationCommands
 from service.queries import Queries
@@ -160,6 +161,7 @@ class Entrances:
     metrics: Metrics
     requests: Requests = field(default_factory=Requests)
     draining: asyncio.Event = field(default_factory=asyncio.Event)
+    replaced: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def authenticate(self, request: web.Request) -> Principal:
         """Verify the one credential of a request and count its use. Raises CredentialError."""
@@ -221,15 +223,16 @@ class Entrances:
             return f"the database does not answer ({type(error).__name__})"
         return None
 
-    async def measure(self) -> None:
-        """Bring the metrics up to date that the database must be asked for; stale ones stay when it is away."""
+    async def expose(self) -> str:
+        """Write the metrics; where the database must be asked for one and is away, the last value stays."""
         with contextlib.suppress(*UNAVAILABLE):
             for name, events in (await self.catch_up.lag()).items():
                 self.metrics.read_model_lag.labels(name).set(events)
+        return generate_latest(self.metrics.registry).decode()
 
     async def draining_problem(self) -> str | None:
-        """Say that the process is about to end, if it is."""
-        return "the process is stopping" if self.draining.is_set() else None
+        """Say that the process is about to end, if it is and no other has taken its place on the port."""
+        return "the process is stopping" if self.draining.is_set() and not self.replaced.is_set() else None
 
     async def read_model_problem(self) -> str | None:
         """Say which read models were stopped by an event, if any were."""
@@ -275,9 +278,13 @@ def make_entrances(core: Core, verifying: Verifying, catch_up: CatchUp) -> Entra
     return Entrances(core=core, verifying=verifying, services=services, catch_up=catch_up, metrics=metrics)
 
 
-def make_web_app(entrances: Entrances, *, explorer: bool) -> web.Application:
+Expose = Callable[[], Awaitable[str]]
+
+
+def make_web_app(entrances: Entrances, expose: Expose) -> web.Application:
     """Put the routes together."""
     settings = entrances.core.settings
+    explorer = is_loopback(settings.host) if settings.explorer is None else settings.explorer
     limits = Limits(
         tokens=settings.max_document_tokens,
         depth=settings.max_depth,
@@ -303,7 +310,7 @@ def make_web_app(entrances: Entrances, *, explorer: bool) -> web.Application:
     app.add_routes(surroundings.routes(graphql.routes(endpoint)))
     verify = verification.VerifyEndpoint(accept=entrances.accept, verify=entrances.verify, record=entrances.record)
     app.add_routes(verification.routes(verify, surroundings))
-    endpoints = health.HealthEndpoint(registry=entrances.metrics.registry, checks=checks, measure=entrances.measure)
+    endpoints = health.HealthEndpoint(checks=checks, expose=expose)
     app.add_routes([*surroundings.routes(health.routes(endpoints)), surroundings.unknown()])
     return app
 
@@ -311,23 +318,37 @@ def make_web_app(entrances: Entrances, *, explorer: bool) -> web.Application:
 @asynccontextmanager
 async def serving(settings: Settings) -> AsyncIterator[tuple[Entrances, str, SecretText | None]]:
     """Serve until left: answers the URL and, on the first start, the first token's secret. Drains when left."""
+    with bound_sockets(settings.host, settings.port) as sockets:
+        async with serving_on(sockets, settings) as (entrances, _):
+            yield entrances, url_of(sockets, settings.host), await first_token(entrances.core)
+
+
+@asynccontextmanager
+async def serving_on(
+    sockets: Sequence[socket.socket], settings: Settings, *, expose: Callable[[Expose], Expose] = lambda own: own
+) -> AsyncIterator[tuple[Entrances, Door]]:
+    """Serve on these sockets until left, then drain. What /metrics answers is made of this process' own metrics."""
     async with AsyncExitStack() as stack:
-        sockets = stack.enter_context(bound_sockets(settings.host, settings.port))
         core = await stack.enter_async_context(open_core(settings))
         catch_up = await stack.enter_async_context(CatchUp(core.pool))
         entrances = make_entrances(core, await stack.enter_async_context(open_node(core)), catch_up)
         await stack.enter_async_context(recording(entrances.services.usage))
         await stack.enter_async_context(forgetting_replays(core.pool))
-        explorer = is_loopback(settings.host) if settings.explorer is None else settings.explorer
-        app = make_web_app(entrances, explorer=explorer)
+        app = make_web_app(entrances, expose(entrances.expose))
         idle_s, drain_s = settings.header_timeout_s, settings.drain_s
-        await stack.enter_async_context(listening(sockets, app, entrances.requests, idle_s=idle_s, drain_s=drain_s))
-        stack.callback(entrances.draining.set)
-        first = await bootstrap(
-            core.pool,
-            core.installation,
-            organizations=core.organizations,
-            commands=core.commands,
-            file=settings.bootstrap_token_file,
+        door = await stack.enter_async_context(
+            listening(sockets, app, entrances.requests, idle_s=idle_s, drain_s=drain_s)
         )
-        yield entrances, url_of(sockets, settings.host), first
+        stack.callback(entrances.draining.set)
+        yield entrances, door
+
+
+async def first_token(core: Core) -> SecretText | None:
+    """Make the first organization and token on an empty log; answers the secret, unless it is written to a file."""
+    return await bootstrap(
+        core.pool,
+        core.installation,
+        organizations=core.organizations,
+        commands=core.commands,
+        file=core.settings.bootstrap_token_file,
+    )
