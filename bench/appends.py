@@ -15,8 +15,8 @@ from bench.plan import Plan
 from bench.report import Section, Target, ratios
 from bench.server import Server
 from events.batch import Appended
-from service.app import Core
 from service.authorization import Principal
+from service.entrances import Core
 
 CONNECTIONS: Final = 32
 ALONE, SOME, MANY = "the log, 1 caller", "the log, 32 callers", "the log, 256 callers"

@@ -11,8 +11,8 @@ from service.api.context import Context
 from service.api.execution import Execution, Executor, GraphQLRequest
 from service.api.limits import Limits
 from service.api.schema import make_schema
-from service.app import Core, Entrances
 from service.authorization import Caller, Principal
+from service.entrances import Core, Entrances
 from service.queries import Queries
 
 SIZE: Final = 50

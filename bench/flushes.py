@@ -13,8 +13,8 @@ from bench.rungs import issue
 from bench.server import Server
 from bench.verifying import entrances_of
 from events.identifiers import new_id
-from service.app import Entrances
 from service.credential import Credential
+from service.entrances import Entrances
 
 DATABASE: Final = "flushes"
 ADDRESS: Final = "203.0.113.7"

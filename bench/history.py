@@ -29,8 +29,8 @@ from events.tokens import (
 )
 from events.usage import TokenUsed, stream_of
 from projections.tokens import row_json
-from service.app import Core
 from service.authorization import Principal
+from service.entrances import Core
 
 DATABASE: Final = "history"
 BEGAN: Final = datetime(2025, 1, 1, tzinfo=UTC)

@@ -16,8 +16,8 @@ from events.identifiers import new_id
 from events.refusals import Refused
 from events.tokens import TokenKind, TokenState, stream_of_api_token
 from projections.tokens import row_json
-from service.app import Core
 from service.authorization import Principal, operator, token_principal
+from service.entrances import Core
 from service.secret_text import SecretText
 from service.vault import DIGEST_PREFIX_BYTES, Issued
 

@@ -17,8 +17,8 @@ from bench.server import Server
 from bench.verifying import entrances_of
 from events.statement import load
 from projections.tokens import TokenOrderField
-from service.app import Entrances
 from service.authorization import Principal, token_principal
+from service.entrances import Entrances
 
 FILL_TOKENS: Final = load("bench", "fill_tokens")
 FILL_LAST_USED: Final = load("bench", "fill_last_used")

@@ -12,8 +12,8 @@ from bench.report import Table
 from bench.server import Server
 from bench.verifying import entrances_of
 from events.tokens import CreateToken, TokenKind
-from service.app import Core, Entrances
 from service.authorization import Principal, operator
+from service.entrances import Core, Entrances
 from service.secret_text import SecretText
 from service.token_commands import Done
 

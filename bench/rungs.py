@@ -16,8 +16,8 @@ from bench.server import Server
 from bench.verifying import entrances_of
 from events.refusals import Refused
 from events.tokens import CreateToken, TokenKind
-from service.app import Core, Entrances
 from service.authorization import operator
+from service.entrances import Core, Entrances
 from service.secret_format import DEFAULT_PREFIX, generate
 from service.usage import recording
 

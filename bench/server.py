@@ -13,7 +13,8 @@ import asyncpg
 from bench import processes
 from events.statement import Connection
 from service import embedded_postgres
-from service.app import Core, open_core
+from service.app import open_core
+from service.entrances import Core
 from service.settings import Settings, load
 
 NOT_DISKS = frozenset({"tmpfs", "ramfs", "devtmpfs"})

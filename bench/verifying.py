@@ -6,7 +6,8 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from projections.runner import CatchUp
-from service.app import Core, Entrances, make_entrances, open_node
+from service.app import make_entrances, open_node
+from service.entrances import Core, Entrances
 
 PATIENCE_S: Final = 30.0
 POLL_S: Final = 0.005

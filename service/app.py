@@ -1,42 +1,38 @@
 """The composition root: the only place where the parts are put together. Must never hold logic of its own."""
 
-import asyncio
-import contextlib
 import os
 import secrets
 import socket
-import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import structlog
 from aiohttp import web
 
-from events.log import Installation, read_installation
+from events.log import read_installation
 from events.statement import Pool
 from events.writer import LogWriter
 from projections.runner import CatchUp
 from service import vault
-from service.api.context import Context, Services
+from service.api.context import Services
 from service.api.execution import Executor
 from service.api.limits import Limits
 from service.api.schema import make_schema
-from service.authorization import Caller, Principal, token_principal
-from service.availability import RETRY_AFTER_S, UNAVAILABLE, is_unavailable
 from service.bootstrap import bootstrap
-from service.credential import ANYTHING, Credential, Verification, Wanted
+from service.credential import Credential, Verification
 from service.credential_reader import CredentialReader
-from service.database import Database, open_database, prepare
+from service.database import open_database, prepare
 from service.enforcement import Enforcer
+from service.entrances import Core, Entrances, Verifying
 from service.garbage import setting_aside
 from service.hashing import HashingPool
 from service.key_files import open_key_file
 from service.lease import Node
 from service.lease_keeper import CLOCK, LeaseKeeper, Membership
-from service.listening import Requests, bound_sockets, is_loopback, listening, url_of
-from service.metrics import Metrics, gauge, new_metrics
+from service.listening import Door, bound_sockets, is_loopback, listening, url_of
+from service.metrics import gauge, new_metrics
 from service.organization_commands import OrganizationCommands
 from service.pacing import Pace
 from service.queries import Queries
@@ -48,35 +44,14 @@ from service.vault import forgetting_replays
 from service.verified_cache import VerifiedCache
 from service.verify import Verifier
 from service.web import graphql, health, verification
-from service.web.address import client_address
 from service.web.answers import Surroundings
-from service.web.credentials import CredentialError, presented_key
 
 log = structlog.get_logger(__name__)
-
-LONGEST_VERIFICATION_S = 0.9
-"""Of a key that is not remembered: more than the database's limit, for the hash after it, and less than the second that
-a gateway waits."""
 
 
 def now() -> datetime:
     """Read the clock."""
     return datetime.now(UTC)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Core:
-    """What every way of running shares: the database, the writer, and the commands on it."""
-
-    settings: Settings
-    database: Database
-    pool: Pool
-    writer: LogWriter
-    hashing: HashingPool
-    keys: vault.Keys
-    installation: Installation
-    commands: TokenCommands
-    organizations: OrganizationCommands
 
 
 @asynccontextmanager
@@ -117,17 +92,6 @@ async def open_keys(pool: Pool, settings: Settings) -> vault.Keys:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verifying:
-    """How this process verifies from memory, and enforces what restricts that."""
-
-    cache: VerifiedCache[Verification]
-    node: Node[Verification]
-    keeper: LeaseKeeper
-    enforcer: Enforcer
-    reader: CredentialReader
-
-
 @asynccontextmanager
 async def open_node(core: Core) -> AsyncIterator[Verifying]:
     """Join the processes that verify; leave them when left, before anything else is stopped."""
@@ -149,96 +113,6 @@ async def open_node(core: Core) -> AsyncIterator[Verifying]:
         ) as keeper,
     ):
         yield Verifying(cache=cache, node=node, keeper=keeper, enforcer=enforcer, reader=reader)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entrances:
-    """What the routes call, one of each a process."""
-
-    core: Core
-    verifying: Verifying
-    services: Services
-    catch_up: CatchUp
-    metrics: Metrics
-    pace: Pace
-    requests: Requests = field(default_factory=Requests)
-    draining: asyncio.Event = field(default_factory=asyncio.Event)
-
-    async def authenticate(self, request: web.Request) -> Principal:
-        """Verify the one credential of a request and count its use. Raises CredentialError."""
-        credential = await self.credential(request, self.verify)
-        self.record(credential, request)
-        return token_principal(credential.token_id, credential.organization, credential.scopes)
-
-    async def confirm(self, request: web.Request) -> None:
-        """Verify the credential of a request once more, before it is answered. Raises CredentialError."""
-        await self.credential(request, self.services.verifier.verify)
-
-    async def credential(self, request: web.Request, verify: verification.Verify) -> Credential:
-        """Verify the one credential of a request. Raises CredentialError."""
-        try:
-            verified = await verify(presented_key(request.headers), ANYTHING)
-        except Exception as error:
-            if not is_unavailable(error):
-                raise
-            raise CredentialError(503, "The service is busy: try again.", RETRY_AFTER_S) from error
-        if verified.failure is not None or verified.credential is None:
-            raise CredentialError(401, "Unauthorized")
-        return verified.credential
-
-    def accept(self, presented: str, wanted: Wanted, request: web.Request) -> Credential | None:
-        """Accept a presented key from memory and count its use; None where that cannot tell, or that it is not good."""
-        began = time.perf_counter()
-        verified = self.services.verifier.recall(presented, wanted)
-        if verified is None or verified.failure is not None or verified.credential is None:
-            return None
-        self.metrics.verifications.count(verified)
-        self.record(verified.credential, request)
-        self.metrics.requests.observe("/verify", 200, time.perf_counter() - began)
-        return verified.credential
-
-    async def verify(self, presented: str, wanted: Wanted) -> Verification:
-        """Verify a presented key and count how it ended. Raises TimeoutError where it cannot be told soon."""
-        async with asyncio.timeout(LONGEST_VERIFICATION_S):
-            verified = await self.services.verifier.verify(presented, wanted)
-        self.metrics.verifications.count(verified)
-        if verified.failure is not None:
-            await self.pace.wait()
-        return verified
-
-    def record(self, credential: Credential, request: web.Request) -> None:
-        """Count a use of a key."""
-        self.services.usage.record(credential, client_address(request, self.core.settings.trusted_proxies))
-
-    def context(self, request: web.Request, principal: Principal, request_id: str) -> Context:
-        """Make what the resolvers of a request see."""
-        address = client_address(request, self.core.settings.trusted_proxies)
-        return Context(
-            caller=Caller(principal=principal, address=address, request_id=request_id), services=self.services
-        )
-
-    async def database_problem(self) -> str | None:
-        """Say what is wrong with the database, if anything is."""
-        try:
-            async with asyncio.timeout(1):
-                await self.core.pool.fetchval("select 1")
-        except Exception as error:  # noqa: BLE001 -- whatever it is, the process is not ready
-            return f"the database does not answer ({type(error).__name__})"
-        return None
-
-    async def measure(self) -> None:
-        """Bring the metrics up to date that the database must be asked for; stale ones stay when it is away."""
-        with contextlib.suppress(*UNAVAILABLE):
-            for name, events in (await self.catch_up.lag()).items():
-                self.metrics.read_model_lag.labels(name).set(events)
-
-    async def draining_problem(self) -> str | None:
-        """Say that the process is about to end, if it is."""
-        return "the process is stopping" if self.draining.is_set() else None
-
-    async def read_model_problem(self) -> str | None:
-        """Say which read models were stopped by an event, if any were."""
-        return None if not self.catch_up.stopped_at else f"stopped by an event: {', '.join(self.catch_up.stopped_at)}"
 
 
 def make_entrances(core: Core, verifying: Verifying, catch_up: CatchUp) -> Entrances:
@@ -287,9 +161,13 @@ def make_entrances(core: Core, verifying: Verifying, catch_up: CatchUp) -> Entra
     )
 
 
-def make_web_app(entrances: Entrances, *, explorer: bool) -> web.Application:
+Expose = Callable[[], Awaitable[str]]
+
+
+def make_web_app(entrances: Entrances, expose: Expose) -> web.Application:
     """Put the routes together."""
     settings = entrances.core.settings
+    explorer = is_loopback(settings.host) if settings.explorer is None else settings.explorer
     limits = Limits(
         tokens=settings.max_document_tokens,
         depth=settings.max_depth,
@@ -315,7 +193,7 @@ def make_web_app(entrances: Entrances, *, explorer: bool) -> web.Application:
     app.add_routes(surroundings.routes(graphql.routes(endpoint)))
     verify = verification.VerifyEndpoint(accept=entrances.accept, verify=entrances.verify, record=entrances.record)
     app.add_routes(verification.routes(verify, surroundings))
-    endpoints = health.HealthEndpoint(registry=entrances.metrics.registry, checks=checks, measure=entrances.measure)
+    endpoints = health.HealthEndpoint(checks=checks, expose=expose)
     app.add_routes([*surroundings.routes(health.routes(endpoints)), surroundings.unknown()])
     return app
 
@@ -323,24 +201,38 @@ def make_web_app(entrances: Entrances, *, explorer: bool) -> web.Application:
 @asynccontextmanager
 async def serving(settings: Settings) -> AsyncIterator[tuple[Entrances, str, SecretText | None]]:
     """Serve until left: answers the URL and, on the first start, the first token's secret. Drains when left."""
+    with bound_sockets(settings.host, settings.port) as sockets:
+        async with serving_on(sockets, settings) as (entrances, _):
+            yield entrances, url_of(sockets, settings.host), await first_token(entrances.core)
+
+
+@asynccontextmanager
+async def serving_on(
+    sockets: Sequence[socket.socket], settings: Settings, *, expose: Callable[[Expose], Expose] = lambda own: own
+) -> AsyncIterator[tuple[Entrances, Door]]:
+    """Serve on these sockets until left, then drain. What /metrics answers is made of this process' own metrics."""
     async with AsyncExitStack() as stack:
-        sockets = stack.enter_context(bound_sockets(settings.host, settings.port))
         core = await stack.enter_async_context(open_core(settings))
         catch_up = await stack.enter_async_context(CatchUp(core.pool))
         entrances = make_entrances(core, await stack.enter_async_context(open_node(core)), catch_up)
         await stack.enter_async_context(recording(entrances.services.usage))
         await stack.enter_async_context(forgetting_replays(core.pool))
-        explorer = is_loopback(settings.host) if settings.explorer is None else settings.explorer
-        app = make_web_app(entrances, explorer=explorer)
+        app = make_web_app(entrances, expose(entrances.expose))
         idle_s, drain_s = settings.header_timeout_s, settings.drain_s
-        await stack.enter_async_context(listening(sockets, app, entrances.requests, idle_s=idle_s, drain_s=drain_s))
-        stack.callback(entrances.draining.set)
-        first = await bootstrap(
-            core.pool,
-            core.installation,
-            organizations=core.organizations,
-            commands=core.commands,
-            file=settings.bootstrap_token_file,
+        door = await stack.enter_async_context(
+            listening(sockets, app, entrances.requests, idle_s=idle_s, drain_s=drain_s)
         )
+        stack.callback(entrances.draining.set)
         await stack.enter_async_context(setting_aside(lambda: entrances.verifying.cache.additions))
-        yield entrances, url_of(sockets, settings.host), first
+        yield entrances, door
+
+
+async def first_token(core: Core) -> SecretText | None:
+    """Make the first organization and token on an empty log; answers the secret, unless it is written to a file."""
+    return await bootstrap(
+        core.pool,
+        core.installation,
+        organizations=core.organizations,
+        commands=core.commands,
+        file=core.settings.bootstrap_token_file,
+    )

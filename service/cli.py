@@ -31,7 +31,9 @@ from service.embedded_postgres import EmbeddedPostgresError
 from service.keyring import KeyFileError
 from service.listening import ListenError
 from service.logs import configure_logs
-from service.settings import OPTIONS, Settings, SettingsError, load
+from service.settings import OPTIONS, Settings, SettingsError, given, load
+from service.slots import WorkersError
+from service.supervisor import supervise
 
 EXPECTED = (
     BootstrapError,
@@ -43,6 +45,7 @@ EXPECTED = (
     MigrationError,
     OutcomeUnknownError,
     RebuildError,
+    WorkersError,
 )
 DATABASE_OPTIONS = ("data_dir", "database_url", "owner_database_url", "log_level", "log_format")
 KEY_OPTIONS = ("pepper_file", "kek_file", "secret_prefix")
@@ -134,22 +137,29 @@ def main() -> None:
 @settings_options()
 def serve(**options: str | None) -> None:
     """Serve GraphQL on /graphql, gateways on /verify, operators on /livez, /readyz and /metrics."""
-    run(options, serve_until_told)
+
+    async def work(settings: Settings) -> None:
+        try:
+            if settings.workers > 1:
+                await supervise(settings, {**os.environ, **given(options)})
+            else:
+                await serve_until_told(settings)
+        except asyncio.CancelledError:
+            click.echo("stopped before it served", err=True)
+
+    run(options, work)
 
 
 async def serve_until_told(settings: Settings) -> None:
     """Serve until a signal to stop; let those who route requests here notice when that comes from a supervisor."""
-    try:
-        async with serving(settings) as (entrances, url, first):
-            told = tell_signals()
-            if first is not None:
-                click.echo(f"bootstrap token: {first.reveal()}")
-            click.echo(f"serving {url}/graphql", err=True)
-            if await told == signal.SIGTERM:
-                entrances.draining.set()
-                await asyncio.sleep(settings.drain_delay_s)
-    except asyncio.CancelledError:
-        click.echo("stopped before it served", err=True)
+    async with serving(settings) as (entrances, url, first):
+        told = tell_signals()
+        if first is not None:
+            click.echo(f"bootstrap token: {first.reveal()}")
+        click.echo(f"serving {url}/graphql", err=True)
+        if await told == signal.SIGTERM:
+            entrances.draining.set()
+            await asyncio.sleep(settings.drain_delay_s)
 
 
 @main.command(epilog=examples("entri migrate --database-url postgresql://entri_owner@db/entri"))

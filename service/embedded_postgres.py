@@ -30,8 +30,9 @@ from service.postgres_programs import (
     user_name,
 )
 
-__all__ = ["EmbeddedPostgres", "EmbeddedPostgresError", "start"]
+__all__ = ["MAX_CONNECTIONS", "EmbeddedPostgres", "EmbeddedPostgresError", "start"]
 
+MAX_CONNECTIONS = 200
 _NO_RESPONSE = 2  # of pg_isready
 _ORPHANS = "pre-existing shared memory block"  # in the server's log
 
@@ -46,7 +47,7 @@ allow_alter_system = off
 fsync = on
 synchronous_commit = on
 full_page_writes = on
-max_connections = 100
+max_connections = {max_connections}
 shared_buffers = 128MB
 max_wal_size = 1GB
 io_workers = 1
@@ -126,7 +127,7 @@ class _Server:
     def _start(self) -> None:
         # All that is written in the cluster is written as its owner: root must not follow a link that is put there.
         # The socket answers nobody, so its lock is a crash's; PostgreSQL would trust a zombie's or a reused pid in it.
-        configuration = _CONFIGURATION.format(socket_dir=self.socket_dir)
+        configuration = _CONFIGURATION.format(socket_dir=self.socket_dir, max_connections=MAX_CONNECTIONS)
         script = 'cd "$0" && cat >postgresql.conf.new && mv postgresql.conf.new postgresql.conf && '
         script += 'rm -f "$1/.s.PGSQL.5432.lock" && if test -f server.log; then mv server.log server.log.old; fi'
         written = self.account.run("sh", "-c", script, self.cluster, self.socket_dir, stdin=configuration)

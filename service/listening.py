@@ -1,22 +1,23 @@
-"""The sockets that the service listens on: bound before anything else is begun, served last. Must never share a port.
+"""The sockets that the service listens on: bound before anything else is begun, served last.
 
-So a port that is taken ends a start before a database was started or a first token was made. Until `listen`, which the
-web server calls, clients are refused.
+Must never share a port with another service. A port that is taken ends a start before a database was started or a first
+token was made. Until `listen`, which the web server calls, clients are refused.
 """
 
 import asyncio
 import errno
 import ipaddress
 import socket
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
-from typing import Final
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from typing import Any, Final
 
 from aiohttp import web
 
 BACKLOG: Final = 1024
 LINGER_S: Final = 1.0
 """How long an answered client may take to read its answer, and an unanswered one's request to end, at the last."""
+LOOK_EVERY_S: Final = 0.05
 
 
 class ListenError(Exception):
@@ -42,11 +43,47 @@ def bound_sockets(host: str, port: int) -> Iterator[Sequence[socket.socket]]:
         yield sockets
 
 
-def bind(stack: ExitStack, family: socket.AddressFamily, address: object) -> socket.socket | None:
+@contextmanager
+def bound_slots(host: str, port: int, count: int) -> Iterator[Sequence[Sequence[socket.socket]]]:
+    """Bind that many sets of sockets to the same addresses, among which the kernel spreads what connects.
+
+    Raises ListenError. Any process of ours could join a port that is shared, so the first set is bound before it says
+    that it shares: then a port that another service has, be it shared, is refused.
+    """
+    with bound_sockets(host, port) as first, ExitStack() as stack:
+        for one in first:
+            share(one)
+        yield [first, *(siblings(stack, first) for _ in range(count - 1))]
+
+
+def siblings(stack: ExitStack, first: Sequence[socket.socket]) -> Sequence[socket.socket]:
+    """Bind sockets to the addresses, and the ports they got, of others that share theirs. Raises ListenError."""
+    made = []
+    for one in first:
+        address = one.getsockname()
+        try:
+            sibling = bind(stack, one.family, address, is_shared=True)
+        except OSError as error:
+            raise ListenError(f"cannot listen twice on {address[0]} port {address[1]}: {error.strerror}") from None
+        if sibling is not None:
+            made.append(sibling)
+    return made
+
+
+def share(one: socket.socket) -> None:
+    """Let others of our user listen on the same port."""
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+
+
+def bind(
+    stack: ExitStack, family: socket.AddressFamily, address: object, *, is_shared: bool = False
+) -> socket.socket | None:
     """Bind a socket to one address; None where this machine does not have it, as IPv6's `localhost` on many."""
     try:
         unbound = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
         prepare(unbound)
+        if is_shared:
+            share(unbound)
         unbound.bind(address)  # type: ignore[arg-type]  # typeshed wants to know which family it is of
     except OSError as error:
         if error.errno in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}:
@@ -70,6 +107,7 @@ class Requests:
         self._count = 0
         self._none = asyncio.Event()
         self._none.set()
+        self.hurry = asyncio.Event()
 
     @contextmanager
     def one(self) -> Iterator[None]:
@@ -84,16 +122,46 @@ class Requests:
                 self._none.set()
 
     async def end(self, within_s: float) -> None:
-        """Wait until none is on its way, but no longer than that."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(within_s):
-                await self._none.wait()
+        """Wait until none is on its way, but no longer than that, or until told to hurry."""
+        await first_of(self._none.wait(), self.hurry.wait(), within_s=within_s)
+
+
+async def first_of(*waits: Coroutine[Any, Any, object], within_s: float) -> None:
+    """Wait until one of them has come to pass, but no longer than that."""
+    tasks = [asyncio.create_task(wait) for wait in waits]
+    try:
+        await asyncio.wait(tasks, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+class Door:
+    """What listens: where connections come in, and how they are let go."""
+
+    def __init__(self, runner: web.AppRunner, requests: Requests) -> None:
+        self._runner = runner
+        self._requests = requests
+
+    def hurry(self) -> None:
+        """Wait at the end for no request any more."""
+        self._requests.hurry.set()
+
+    async def close(self) -> None:
+        """Take no more connections; those that are there go on."""
+        for site in self._runner.sites:
+            await site.stop()
+
+    async def empty(self) -> None:
+        """Wait until the last connection has ended."""
+        while self._runner.server is not None and self._runner.server.connections:  # noqa: ASYNC110 -- no event tells
+            await asyncio.sleep(LOOK_EVERY_S)
 
 
 @asynccontextmanager
 async def listening(
     sockets: Sequence[socket.socket], app: web.Application, requests: Requests, *, idle_s: float, drain_s: float
-) -> AsyncIterator[None]:
+) -> AsyncIterator[Door]:
     """Answer requests; when left, take no more and wait for those on their way, up to `drain_s`."""
     runner = web.AppRunner(
         app, access_log=None, keepalive_timeout=idle_s, shutdown_timeout=LINGER_S, handle_signals=False
@@ -102,9 +170,9 @@ async def listening(
     try:
         for bound in sockets:
             await web.SockSite(runner, bound, backlog=BACKLOG).start()
-        yield
-        for site in runner.sites:
-            await site.stop()
+        door = Door(runner, requests)
+        yield door
+        await door.close()
         await requests.end(drain_s)  # before aiohttp's own end, which takes no more of a body that is on its way
     finally:
         await runner.cleanup()

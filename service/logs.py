@@ -10,6 +10,7 @@ from structlog.typing import Processor
 from service.settings import Settings
 
 SHARED: Final[tuple[Processor, ...]] = (
+    structlog.contextvars.merge_contextvars,  # which worker it is
     structlog.processors.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
 )

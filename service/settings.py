@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
+from service.embedded_postgres import MAX_CONNECTIONS
 from service.secret_format import DEFAULT_PREFIX, PREFIX_RULE, is_valid_prefix
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -27,6 +28,7 @@ class Settings:
 
     host: str
     port: int
+    workers: int
     data_dir: Path
     database_url: str | None
     owner_database_url: str | None
@@ -162,12 +164,17 @@ def file(text: str) -> Path:
 
 
 LONGEST_NODE_NAME: Final = 100
+MOST_CONNECTIONS: Final = MAX_CONNECTIONS - 5
+"""What the embedded PostgreSQL has for us: it keeps three for its superuser, and an operator's command needs some."""
+OTHER_CONNECTIONS: Final = 6
+"""What a process opens beside its pool: the log's writer, and what verifies from memory."""
 PATH: Final = "a path"
 URL: Final = "a URL such as postgresql://user@host/database"
 
 OPTIONS: Final = (
     Option(name="host", read=str, default="127.0.0.1", expects="an address", help="address to listen on"),
     Option(name="port", read=whole(0, 65535), default=8080, expects="0 to 65535", help="port; 0 picks a free one"),
+    Option(name="workers", read=whole(1, 64), default=1, expects="1 to 64", help="processes that share the port"),
     Option(
         name="data_dir",
         read=file,
@@ -258,6 +265,12 @@ OPTIONS: Final = (
 )
 
 
+def given(options: Mapping[str, str | None]) -> dict[str, str]:
+    """Write options as the variables that mean the same."""
+    values = {option.variable: options.get(option.name) for option in OPTIONS}
+    return {name: text for name, text in values.items() if text is not None}
+
+
 def load(environment: Mapping[str, str], options: Mapping[str, str | None]) -> Settings:
     """Read the settings; an option wins over its variable. Raises SettingsError with everything that is wrong."""
     known = {option.variable for option in OPTIONS}
@@ -275,9 +288,19 @@ def load(environment: Mapping[str, str], options: Mapping[str, str | None]) -> S
             values[option.name] = option.default if text is None else option.read(text)
         except (ValueError, KeyError, OverflowError):
             problems.append(f"{source} must be {option.expects}")
+    problems += [] if problems else conflicts(values)
     if problems:
         raise SettingsError("\n".join(problems))
     return Settings(**values)
+
+
+def conflicts(values: Mapping[str, Any]) -> list[str]:
+    """Say which settings do not go together. A rolling restart runs one worker more than there are."""
+    connections = (values["workers"] + 1) * (values["pool_size"] + OTHER_CONNECTIONS)
+    if values["workers"] > 1 and values["database_url"] is None and connections > MOST_CONNECTIONS:
+        wanted = f"(workers + 1) * (pool_size + {OTHER_CONNECTIONS})"
+        return [f"{wanted} must be at most {MOST_CONNECTIONS} with the embedded PostgreSQL: make the pools smaller"]
+    return []
 
 
 assert {field.name for field in fields(Settings)} == {option.name for option in OPTIONS}  # noqa: S101 -- one list

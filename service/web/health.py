@@ -4,8 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 Check = Callable[[], Awaitable[str | None]]
 """Answers what is wrong, or None."""
@@ -15,10 +14,9 @@ Check = Callable[[], Awaitable[str | None]]
 class HealthEndpoint:
     """What the routes look at."""
 
-    registry: CollectorRegistry
     checks: Mapping[str, Check]
-    measure: Callable[[], Awaitable[None]]
-    """Brings those metrics up to date that must be asked for."""
+    expose: Callable[[], Awaitable[str]]
+    """Writes the metrics in Prometheus' text format."""
 
 
 def routes(endpoint: HealthEndpoint) -> list[web.RouteDef]:
@@ -31,8 +29,8 @@ def routes(endpoint: HealthEndpoint) -> list[web.RouteDef]:
         return await readiness(endpoint, is_verbose="verbose" in request.query)
 
     async def metrics(_: web.Request) -> web.Response:
-        await endpoint.measure()
-        return web.Response(body=generate_latest(endpoint.registry), headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
+        text = await endpoint.expose()
+        return web.Response(body=text.encode(), headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
 
     return [web.get("/livez", livez), web.get("/readyz", readyz), web.get("/metrics", metrics)]
 

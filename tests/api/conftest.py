@@ -21,8 +21,9 @@ from events.refusals import Refused
 from events.statement import Connection
 from events.tokens import CreateToken, TokenKind
 from service import embedded_postgres
-from service.app import Entrances, serving
+from service.app import serving
 from service.authorization import operator
+from service.entrances import Entrances
 from service.secret_format import generate
 from service.settings import load
 

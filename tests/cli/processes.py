@@ -56,13 +56,18 @@ class Lines:
 
     def wait_for(self, what: str) -> str | None:
         """Wait for a line that holds a text; None when the pipe ended without one."""
+        return next(iter(self.wait_for_all(what, count=1)), None)
+
+    def wait_for_all(self, what: str, *, count: int) -> list[str]:
+        """Wait for that many lines that hold a text, and return all there are; fewer when the pipe ended."""
 
         def found() -> list[str]:
             return [line for line in self._lines if what in line]
 
         with self._changed:
-            assert self._changed.wait_for(lambda: found() or self._has_ended, PATIENCE_S), f"{what}: {self._lines}"
-            return next(iter(found()), None)
+            enough = self._changed.wait_for(lambda: len(found()) >= count or self._has_ended, PATIENCE_S)
+            assert enough, f"{what}: {self._lines}"
+            return found()
 
     def text(self) -> str:
         """Wait for the end, and return everything."""
@@ -188,6 +193,13 @@ def eventually(probe: Callable[[], Found | None]) -> Found:
         assert time.monotonic() < give_up_at, "it did not come to pass"
         time.sleep(0.01)
     return found
+
+
+def is_running(pid: int) -> bool:
+    """Tell whether a process is there and has not ended; one that nobody has reaped yet has."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
 
 
 def postmaster_pid(data_dir: Path) -> int | None:

@@ -7,26 +7,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import asyncpg
 import pytest
 
 from service import embedded_postgres
+from tests.cli.database_values import USES, value
 from tests.cli.processes import Service, ask, create_token, data_directory, eventually, postmaster_pid
 
-USES = """
-select coalesce(sum((convert_from(entry, 'UTF8')::json -> 'payload' ->> 'count')::integer), 0)
-from events where type = 'TokenUsed'
-"""
 BODY = b'{"query":"{ viewer { scopes } }"}'
-
-
-async def value(dsn: str, query: str) -> object:
-    """Run one query on one connection."""
-    connection = await asyncpg.connect(dsn)
-    try:
-        return await connection.fetchval(query)
-    finally:
-        await connection.close()
 
 
 @pytest.fixture

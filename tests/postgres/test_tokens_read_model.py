@@ -276,6 +276,6 @@ async def explained(owner: Connection, statement: Statement, arguments: Sequence
     name = statement.name.rpartition(".")[2]
     # asyncpg calls an array type `text[]`, which is also how SQL writes it.
     types = ", ".join(parameter.name for parameter in (await owner.prepare(statement.text)).get_parameters())
-    values = ", ".join("null" if value is None else f"'{value}'" for value in arguments)
+    values = ", ".join("null" if value is None else f"'{value or '{}'}'" for value in arguments)
     await owner.execute(f"prepare {name} ({types}) as {statement.text}")
     return "\n".join(row[0] for row in await owner.fetch(f"explain execute {name} ({values})"))

@@ -23,6 +23,7 @@ SAMPLES = {
     "drain_delay_s": ("2.5", 2.5),
 }
 WRONG = {
+    "workers": ("0", "65", "hush"),
     "port": ("65536", "-1", "http", "", "1e3"),
     "database_url": ("mysql://hush@h/d", "hush", "", "postgresql://[hush/d"),
     "pepper_file": ("", "\0hush"),
@@ -90,6 +91,16 @@ def test_all_problems_are_told_at_once() -> None:
         "ENTRI_PORTS", "ENTRI_", "ENTRI_PORT", "--hash-threads", "--drain-s",
     ]  # fmt: skip
     assert "hush" not in str(caught.value)
+
+
+def test_workers_share_the_connections_of_the_embedded_postgresql() -> None:
+    """More pools than it has connections for are refused at the start; a server of one's own is one's own affair."""
+    many = {"ENTRI_WORKERS": "8", "ENTRI_POOL_SIZE": "20"}
+    with pytest.raises(SettingsError, match=r"^\(workers \+ 1\) \* \(pool_size \+ 6\) must be at most 195 with"):
+        load(many, {})
+    assert load(many, {"pool_size": "15"}).workers == 8
+    assert load(many, {"database_url": "postgresql://h/d"}).workers == 8
+    assert load({}, {"pool_size": "200"}).workers == 1
 
 
 def test_settings_do_not_show_themselves() -> None:

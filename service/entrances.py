@@ -1,0 +1,158 @@
+"""What the routes call: one of each a process. Must never decide whether a key is good."""
+
+import asyncio
+import contextlib
+import time
+from dataclasses import dataclass, field
+from typing import Final
+
+from aiohttp import web
+from prometheus_client import generate_latest
+
+from events.log import Installation
+from events.statement import Pool
+from events.writer import LogWriter
+from projections.runner import CatchUp
+from service import vault
+from service.api.context import Context, Services
+from service.authorization import Caller, Principal, token_principal
+from service.availability import RETRY_AFTER_S, UNAVAILABLE, is_unavailable
+from service.credential import ANYTHING, Credential, Verification, Wanted
+from service.credential_reader import CredentialReader
+from service.database import Database
+from service.enforcement import Enforcer
+from service.hashing import HashingPool
+from service.lease import Node
+from service.lease_keeper import LeaseKeeper
+from service.listening import Requests
+from service.metrics import Metrics
+from service.organization_commands import OrganizationCommands
+from service.pacing import Pace
+from service.settings import Settings
+from service.token_commands import TokenCommands
+from service.verified_cache import VerifiedCache
+from service.web import verification
+from service.web.address import client_address
+from service.web.credentials import CredentialError, presented_key
+
+LONGEST_VERIFICATION_S: Final = 0.9
+"""Of a key that is not remembered: more than the database's limit, for the hash after it, and less than the second that
+a gateway waits."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Core:
+    """What every way of running shares: the database, the writer, and the commands on it."""
+
+    settings: Settings
+    database: Database
+    pool: Pool
+    writer: LogWriter
+    hashing: HashingPool
+    keys: vault.Keys
+    installation: Installation
+    commands: TokenCommands
+    organizations: OrganizationCommands
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verifying:
+    """How this process verifies from memory, and enforces what restricts that."""
+
+    cache: VerifiedCache[Verification]
+    node: Node[Verification]
+    keeper: LeaseKeeper
+    enforcer: Enforcer
+    reader: CredentialReader
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entrances:
+    """What the routes call, one of each a process."""
+
+    core: Core
+    verifying: Verifying
+    services: Services
+    catch_up: CatchUp
+    metrics: Metrics
+    pace: Pace
+    requests: Requests = field(default_factory=Requests)
+    draining: asyncio.Event = field(default_factory=asyncio.Event)
+    replaced: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def authenticate(self, request: web.Request) -> Principal:
+        """Verify the one credential of a request and count its use. Raises CredentialError."""
+        credential = await self.credential(request, self.verify)
+        self.record(credential, request)
+        return token_principal(credential.token_id, credential.organization, credential.scopes)
+
+    async def confirm(self, request: web.Request) -> None:
+        """Verify the credential of a request once more, before it is answered. Raises CredentialError."""
+        await self.credential(request, self.services.verifier.verify)
+
+    async def credential(self, request: web.Request, verify: verification.Verify) -> Credential:
+        """Verify the one credential of a request. Raises CredentialError."""
+        try:
+            verified = await verify(presented_key(request.headers), ANYTHING)
+        except Exception as error:
+            if not is_unavailable(error):
+                raise
+            raise CredentialError(503, "The service is busy: try again.", RETRY_AFTER_S) from error
+        if verified.failure is not None or verified.credential is None:
+            raise CredentialError(401, "Unauthorized")
+        return verified.credential
+
+    def accept(self, presented: str, wanted: Wanted, request: web.Request) -> Credential | None:
+        """Accept a presented key from memory and count its use; None where that cannot tell, or that it is not good."""
+        began = time.perf_counter()
+        verified = self.services.verifier.recall(presented, wanted)
+        if verified is None or verified.failure is not None or verified.credential is None:
+            return None
+        self.metrics.verifications.count(verified)
+        self.record(verified.credential, request)
+        self.metrics.requests.observe("/verify", 200, time.perf_counter() - began)
+        return verified.credential
+
+    async def verify(self, presented: str, wanted: Wanted) -> Verification:
+        """Verify a presented key and count how it ended. Raises TimeoutError where it cannot be told soon."""
+        async with asyncio.timeout(LONGEST_VERIFICATION_S):
+            verified = await self.services.verifier.verify(presented, wanted)
+        self.metrics.verifications.count(verified)
+        if verified.failure is not None:
+            await self.pace.wait()
+        return verified
+
+    def record(self, credential: Credential, request: web.Request) -> None:
+        """Count a use of a key."""
+        self.services.usage.record(credential, client_address(request, self.core.settings.trusted_proxies))
+
+    def context(self, request: web.Request, principal: Principal, request_id: str) -> Context:
+        """Make what the resolvers of a request see."""
+        address = client_address(request, self.core.settings.trusted_proxies)
+        return Context(
+            caller=Caller(principal=principal, address=address, request_id=request_id), services=self.services
+        )
+
+    async def database_problem(self) -> str | None:
+        """Say what is wrong with the database, if anything is."""
+        try:
+            async with asyncio.timeout(1):
+                await self.core.pool.fetchval("select 1")
+        except Exception as error:  # noqa: BLE001 -- whatever it is, the process is not ready
+            return f"the database does not answer ({type(error).__name__})"
+        return None
+
+    async def expose(self) -> str:
+        """Write the metrics; where the database must be asked for one and is away, the last value stays."""
+        with contextlib.suppress(*UNAVAILABLE):
+            for name, events in (await self.catch_up.lag()).items():
+                self.metrics.read_model_lag.labels(name).set(events)
+        return generate_latest(self.metrics.registry).decode()
+
+    async def draining_problem(self) -> str | None:
+        """Say that the process is about to end, if it is and no other has taken its place on the port."""
+        return "the process is stopping" if self.draining.is_set() and not self.replaced.is_set() else None
+
+    async def read_model_problem(self) -> str | None:
+        """Say which read models were stopped by an event, if any were."""
+        return None if not self.catch_up.stopped_at else f"stopped by an event: {', '.join(self.catch_up.stopped_at)}"
