@@ -14,13 +14,6 @@ from aiohttp.abc import AbstractStreamWriter
 from service.credential import Credential
 from service.web.answers import SERVER
 
-HEAD: Final = (
-    "HTTP/1.1 200 OK\r\n"
-    "X-Entri-Organization: {organization}\r\nX-Entri-Token: {token}\r\n"
-    "X-Entri-Kind: {kind}\r\nX-Entri-Scopes: {scopes}\r\n"
-    f"Cache-Control: no-store\r\nServer: {SERVER}\r\nContent-Length: 0\r\nDate: "
-)
-
 
 class Acceptance(web.StreamResponse):
     """A whole response for a connection that is kept: see `fits`."""
@@ -39,15 +32,13 @@ class Acceptance(web.StreamResponse):
         if (transport := request.transport) is None:
             raise ConnectionResetError("the client is gone")
         credential = self._credential
-        transport.write(
-            HEAD.format(
-                organization=credential.organization,
-                token=credential.token_id,
-                kind=credential.kind.value,
-                scopes=" ".join(credential.scopes),
-            ).encode("ascii")
-            + DATES.line()
+        head = (
+            "HTTP/1.1 200 OK\r\n"
+            f"X-Entri-Organization: {credential.organization}\r\nX-Entri-Token: {credential.token_id}\r\n"
+            f"X-Entri-Kind: {credential.kind}\r\nX-Entri-Scopes: {' '.join(credential.scopes)}\r\n"
+            f"Cache-Control: no-store\r\nServer: {SERVER}\r\nContent-Length: 0\r\n"
         )
+        transport.write(head.encode("ascii") + DATES.line())
         return None
 
     async def write_eof(self, data: bytes = b"") -> None:
@@ -67,10 +58,10 @@ class Dates:
         self._line = b""
 
     def line(self) -> bytes:
-        """Write the rest of a head after `Date: `."""
+        """Write the line that ends a head."""
         now = int(time.time())
         if now != self._second:
-            self._second, self._line = now, f"{formatdate(now, usegmt=True)}\r\n\r\n".encode("ascii")
+            self._second, self._line = now, f"Date: {formatdate(now, usegmt=True)}\r\n\r\n".encode("ascii")
         return self._line
 
 
