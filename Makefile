@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: serve test check format audit faults gateways model bench lock clean
+.PHONY: serve test check format audit faults gateways model simulate bench lock clean
 
 $(VENV)/.installed: requirements-dev.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "entri needs Python 3.11 or later; set PYTHON=python3.12, say")'
@@ -40,6 +40,9 @@ faults: $(VENV)/.installed  ## kill -9 at random points for as long as SECONDS s
 
 model: $(VENV)/.installed  ## the revocation protocol's whole state space, and without each of its rules
 	ENTRI_MODEL_FULL=1 $(BIN)/python -m pytest -n 2 --dist load tests/model/test_protocol.py $(ARGS)
+
+simulate: $(VENV)/.installed  ## the revocation protocol's code under SEEDS=100000 seeds of faults
+	$(BIN)/python -m tests.model.simulation --seeds 1-$(or $(SEEDS),100000) $(ARGS)
 
 gateways: $(VENV)/.installed  ## nginx and Caddy (and Envoy where it is) as the docs configure them; as root, installs them
 	$(BIN)/python tests/gateways/install.py

@@ -12,6 +12,7 @@ from typing import Final
 
 import asyncpg
 import structlog
+from asyncpg.connect_utils import SessionAttribute
 
 from events.fair_pool import FairPool
 from events.migrate import migrate, migrations, pending
@@ -52,10 +53,14 @@ class Database:
         return await connect(self.owner_dsn, {"application_name": "entri-owner"})
 
     async def connect(self, **session: str) -> Connection:
-        """Connect as the service's role, with settings of its session. Raises the driver's errors."""
+        """Connect as the service's role to the primary, with settings of its session. Raises the driver's errors.
+
+        A replica may lag: what it says of a key, or of who verifies, may have been true once.
+        """
         connection = await asyncpg.connect(
             self.service_dsn,
             server_settings=self._session() | session,
+            target_session_attrs=SessionAttribute.primary,
             timeout=CONNECT_TIMEOUT_S,
             command_timeout=COMMAND_TIMEOUT_S,
         )
@@ -71,6 +76,7 @@ class Database:
             min_size=1,
             max_size=size,
             server_settings=self._session(),
+            target_session_attrs=SessionAttribute.primary,
             timeout=CONNECT_TIMEOUT_S,
             command_timeout=COMMAND_TIMEOUT_S,
             reset=keep_session,

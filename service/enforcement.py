@@ -122,6 +122,7 @@ class Enforcer:
                 # A fence or an eviction that a crash undoes is done again.
                 async with connected(self._connect, synchronous_commit="off") as connection:
                     connection.add_termination_listener(lambda _: self._wake.set())
+                    self._heard.clear()  # it may have been of another history of the database
                     while not connection.is_closed():
                         await self._pause()
                         async with asyncio.timeout(LIMIT_S):

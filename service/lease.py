@@ -62,6 +62,8 @@ class Renewal:
     sent_s: float
     sent_wall_s: float
     applied: int
+    history: str
+    """Which history of the database that is of: in another one the row must not be touched."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +110,8 @@ class Node(Generic[Proved]):
         self._lease_s = lease_s
         self._held_s = lease_s * (1 - drift)
         self._until_s = self._until_wall_s = ENDED
-        self._history: str | None = None
+        self._history = ""
+        self._is_connected = False
         self.incarnation: str | None = None
         """Names this membership of the registry; None outside of it. Never used again."""
         self.applied = 0
@@ -123,6 +126,7 @@ class Node(Generic[Proved]):
         """Begin anew, as a row of the registry that is committed; the lease comes with the first renewal."""
         self.leave()
         self.incarnation, self.applied, self._history = incarnation, epoch, history
+        self._is_connected = True
 
     def leave(self) -> None:
         """Give up the lease and all that is remembered."""
@@ -130,29 +134,40 @@ class Node(Generic[Proved]):
         self._cache.clear()
         self.incarnation = None
 
+    def reconnected(self) -> None:
+        """Note that messages come over a new connection: maybe of another history, which the next renewal shows."""
+        self._is_connected = False
+
     def begin_renewal(self) -> Renewal:
         """Note what a renewal that is sent after this stands on. Needs a membership."""
         if self.incarnation is None:
             raise RuntimeError("only a node of the registry renews")
         sent_s, sent_wall_s = self._clock.steady(), self._clock.wall()
-        return Renewal(incarnation=self.incarnation, sent_s=sent_s, sent_wall_s=sent_wall_s, applied=self.applied)
+        return Renewal(
+            incarnation=self.incarnation,
+            sent_s=sent_s,
+            sent_wall_s=sent_wall_s,
+            applied=self.applied,
+            history=self._history,
+        )
 
     def renewed(self, renewal: Renewal, answer: RenewalAnswer) -> Renewed:
         """Apply what a renewal brought, and only then extend the lease, which counts from when it was sent."""
         if renewal.incarnation != self.incarnation:
             return Renewed.STALE
+        if answer.epoch < renewal.applied or answer.history != renewal.history:
+            self.leave()
+            return Renewed.HISTORY_LOST
         if not answer.is_registered:
             self.leave()
             return Renewed.EVICTED
-        if answer.epoch < renewal.applied or answer.history != self._history:
-            self.leave()
-            return Renewed.HISTORY_LOST
         if len(answer.changes) == answer.epoch - renewal.applied:
             for change in answer.changes:
                 self._cache.evict(change.subject)
         else:
             self._cache.clear()
         self.applied = max(self.applied, answer.epoch)
+        self._is_connected = True
         self._until_s = renewal.sent_s + self._held_s
         self._until_wall_s = renewal.sent_wall_s + self._held_s
         return Renewed.HELD
@@ -161,6 +176,8 @@ class Node(Generic[Proved]):
         """Apply a message if nothing before it is missing."""
         if self.incarnation is None:
             return Heard.NOTHING
+        if not self._is_connected:
+            return Heard.RENEW
         if message.last <= self.applied:
             return Heard.ACKNOWLEDGE
         if message.first > self.applied + 1 or message.subjects is None:

@@ -118,10 +118,11 @@ class LeaseKeeper:
             await asyncio.sleep(RECONNECT_PAUSE_S)
 
     async def _listen(self, connection: Connection) -> None:
+        self._node.reconnected()
         async with asyncio.timeout(CONNECT_LIMIT_S):
             await connection.add_listener(CHANGES, self._hear_change)
             await connection.add_listener(ACKNOWLEDGEMENTS, self._hear_acknowledgement)
-            await connection.fetchrow(RENEW_LEASE.text, "", 0, 0)  # so that a renewal is one round trip
+            await connection.fetchrow(RENEW_LEASE.text, "", 0, 0, "")  # so that a renewal is one round trip
         connection.add_termination_listener(lambda _: self._due.set())
 
     async def _until_due(self) -> None:
@@ -136,7 +137,9 @@ class LeaseKeeper:
             await self._join(connection)
         renewal = self._node.begin_renewal()
         async with asyncio.timeout(self._limit_s):
-            row = await connection.fetchrow(RENEW_LEASE.text, renewal.incarnation, renewal.applied, MOST_CHANGES + 1)
+            row = await connection.fetchrow(
+                RENEW_LEASE.text, renewal.incarnation, renewal.applied, MOST_CHANGES + 1, renewal.history
+            )
         if row is None:
             raise AssertionError("renew_lease answers one row")
         answer = RenewalAnswer(

@@ -26,7 +26,7 @@ from service import vault
 from service.authorization import Caller, Principal, RestrictedError
 from service.barrier import Fence
 from service.cached_changes import change_row
-from service.enforcement import Enforcer
+from service.enforcement import Enforcer, NotEnforcedError
 from service.hashing import HashingPool
 from service.secret_text import SecretText
 
@@ -148,18 +148,21 @@ class TokenCommands:
                     secret = None if attempt.issued is None else attempt.issued.secret
                     done = Done(token_id=command.token_id, position=outcome.organization_position, secret=secret)
                     is_restricting = any(row["restricting"] for row in append.companions.get("revocations", ()))
-                    return await self._enforced(done, command) if is_restricting else done
+                    return await self._enforced(done, command, is_new=True) if is_restricting else done
                 case ActorRestricted():
                     raise RestrictedError("the token that authorised this was revoked or has expired")
                 case VersionConflict():
                     continue
         return conflict()
 
-    async def _enforced(self, done: Done, command: tokens.TokenCommand) -> Done:
+    async def _enforced(self, done: Done, command: tokens.TokenCommand, *, is_new: bool = False) -> Done:
         """Wait until what was restricted holds everywhere; also when an earlier attempt did it, whoever died since."""
         if self.enforcer is None or isinstance(command, tokens.CreateToken | tokens.CompleteRotation):
             return done
-        return dataclasses.replace(done, enforcement=await self.enforcer.enforce(command.token_id))
+        enforcement = await self.enforcer.enforce(command.token_id)
+        if enforcement is None and is_new:
+            raise NotEnforcedError("the database has lost what was just done: repeat it")
+        return dataclasses.replace(done, enforcement=enforcement)
 
     def _append(
         self,

@@ -16,7 +16,7 @@ from service.token_commands import Done
 
 SHOWN_ONCE = "The whole secret: here and never again, but for a retry with the same idempotency key within 24 hours."
 IDEMPOTENCY_KEY = "A text of your own, 1 to 255 characters: a retry with it within 24 hours returns the same secret."
-ENFORCEMENT = "How the restriction reached every process that verifies; null when nothing was restricted."
+ENFORCEMENT = "How the restriction, or the earlier one that a retry finds, reached every process; null without one."
 AS_IT_IS = "The token as it is now; null when the command was refused."
 
 

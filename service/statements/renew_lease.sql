@@ -1,8 +1,9 @@
 -- Renew a node's row and read what changed: one statement, so that all is as of one instant after it was sent.
--- $1 incarnation, $2 what it has applied, $3 most changes wanted. Rows: one, of is_registered, epoch, history, channels
+-- $1 incarnation, $2 what it has applied, $3 most changes wanted, $4 the history it knows: in another, its row is left
+-- as it is. Rows: one, of is_registered, epoch, history, channels
 -- that the connection listens on, and the changes as positions and subjects.
 with renewed as (
-    update auth_node set renewals = renewals + 1, applied = $2 where incarnation = $1 returning 1
+    update auth_node set renewals = renewals + 1, applied = $2 where incarnation = $1 and left(pg_walfile_name(pg_current_wal_lsn()), 8) = $4 returning 1
 ), changed as (
     select l.position, l.subject from revocation_log l where l.position > $2 order by l.position limit $3
 )
