@@ -7,7 +7,6 @@ import asyncio
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, Final
 
 import asyncpg
@@ -109,41 +108,88 @@ def take_batch(queue: deque[Pending]) -> list[Pending]:
     return batch
 
 
-def batch_arguments(batch: Sequence[Append]) -> list[object]:
-    """Lay a batch out as the arguments of `append_events`: columns of commands, columns of events, companion rows."""
-    events = [(number, event) for number, append in enumerate(batch, start=1) for event in append.events]
-    companions: dict[str, list[dict[str, Any]]] = {}
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """A batch as `append_events` takes it, and what its answer is read with."""
+
+    arguments: tuple[object, ...]
+    last_places: Sequence[tuple[int, int, int]]
+    """Of each command's last event: its place, its organization's, and its place among that one's events, from 1."""
+
+    @property
+    def events(self) -> int:
+        """Count the batch's events."""
+        return self.last_places[-1][0]
+
+
+def lay_out(batch: Sequence[Append]) -> Layout:
+    """Lay a batch out as the arguments of `append_events`: its events with their places, and the rows beside them."""
+    organizations: dict[str, list[int]] = {}
+    events: list[tuple[object, ...]] = []
+    last_places: list[tuple[int, int, int]] = []
     for number, append in enumerate(batch, start=1):
-        for name, rows in append.companions.items():
-            companions.setdefault(name, []).extend({**row, "command": number} for row in rows)
-    return [
-        literal([append.events[0].event_id for append in batch]),
-        literal([append.expected[0] if append.expected else None for append in batch]),
-        literal([append.expected[1] if append.expected else None for append in batch]),
-        literal([append.acting for append in batch]),
-        literal([number for number, _ in events]),
-        literal([event.event_id for _, event in events]),
-        literal([event.is_usage for _, event in events]),
-        literal([event.stream for _, event in events]),
-        literal([event.version for _, event in events]),
-        literal([event.type for _, event in events]),
-        literal([event.organization for _, event in events]),
-        literal([event.subject for _, event in events]),
-        literal([event.actor for _, event in events]),
-        literal([event.occurred_at for _, event in events]),
-        [event.entry for _, event in events],
-        sorted(companions),  # in a fixed order, which the companions may rely on
-        [orjson.dumps(companions[name]).decode() for name in sorted(companions)],
-    ]
+        there = [0, 0]
+        for event in append.events:
+            if (known := organizations.get(event.organization)) is None:
+                known = organizations[event.organization] = [len(organizations) + 1, 0]
+            there = known
+            there[1] += 1
+            place = (number, event is append.events[0], append.acting, len(events) + 1, *there)
+            events.append((*columns(event), *place))
+        last_places.append((len(events), there[0], there[1]))
+    arguments = (
+        events,
+        list({append.acting for append in batch if append.acting is not None}),
+        list(organizations),
+        [count for _, count in organizations.values()],
+        *lay_out_rows(batch),
+    )
+    return Layout(arguments, last_places)
 
 
-def literal(column: Sequence[str | int | bool | datetime | None]) -> str:
-    """Write a column as PostgreSQL reads an array: in one call, where the driver looks at each element several times.
+def columns(event: NewEvent) -> tuple[object, ...]:
+    """Lay an event out as the first fields of `new_event`."""
+    return (
+        event.event_id,
+        event.is_usage,
+        event.stream,
+        event.version,
+        event.type,
+        event.organization,
+        event.subject,
+        event.actor,
+        event.occurred_at,
+        event.entry,
+    )
 
-    It is a JSON array but for its brackets. That holds for text without control characters, and ids and names of types
-    have none.
-    """
-    return "{" + orjson.dumps(column)[1:-1].decode() + "}"
+
+def lay_out_rows(batch: Sequence[Append]) -> tuple[list[str], list[str], list[str]]:
+    """Lay companion rows out by companion: names, rows as JSON, and the number of each row's command."""
+    found: dict[str, tuple[list[Mapping[str, Any]], list[int]]] = {}
+    for number, append in enumerate(batch, start=1):
+        for name, added in append.companions.items():
+            if (known := found.get(name)) is None:
+                known = found[name] = ([], [])
+            known[0].extend(added)
+            known[1].extend([number] * len(added))
+    names = sorted(found)  # in a fixed order, which the companions may rely on
+    rows = [orjson.dumps(found[name][0]).decode() for name in names]
+    return names, rows, ["{" + orjson.dumps(found[name][1]).decode()[1:-1] + "}" for name in names]
+
+
+def outcomes_of(row: asyncpg.Record, batch: Sequence[Append], layout: Layout) -> list[Outcome]:
+    """Read the commands' outcomes from the answer."""
+    head, heads, outcomes = row[0], row[1], row[2]
+    if outcomes is None:
+        return [
+            Appended(
+                position=Position(head + place),
+                organization_position=OrganizationPosition(heads[organization - 1] + place_there),
+                is_replay=False,
+            )
+            for place, organization, place_there in layout.last_places
+        ]
+    return [outcome_of(row, number, append) for number, append in enumerate(batch)]
 
 
 def outcome_of(row: asyncpg.Record, number: int, append: Append) -> Outcome:

@@ -9,13 +9,13 @@ before versions, so either copy wins once.
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
 import asyncpg
 
-from events.batch import Append, Appended, Outcome, Pending, batch_arguments, outcome_of, take_batch
+from events.batch import Append, Appended, Outcome, Pending, lay_out, outcomes_of, take_batch
 from events.statement import Connection, load
 
 Connect = Callable[[], Awaitable[Connection]]
@@ -120,6 +120,7 @@ class LogWriter:
                 await self._commit(batch)
 
     async def _commit(self, batch: list[Pending], *, may_be_done: bool = False) -> None:
+        appends = [pending.append for pending in batch]
         while any(not pending.answer.done() for pending in batch):
             try:
                 connection = await self._ensure_connection()
@@ -131,7 +132,8 @@ class LogWriter:
                 await self._pause()
                 continue
             try:
-                row = await connection.fetchrow(APPEND.text, *batch_arguments([pending.append for pending in batch]))
+                layout = lay_out(appends)
+                row = await connection.fetchrow(APPEND.text, *layout.arguments)
             except CONNECTION_LOST:
                 may_be_done = True
                 await self._drop_connection()
@@ -140,7 +142,11 @@ class LogWriter:
                 await self._reject(batch, error, may_be_done=may_be_done)
                 return
             else:
-                self._answer(batch, row)
+                if row is None:
+                    raise AssertionError("append_events answers one row")
+                self._answer(batch, outcomes_of(row, appends, layout))
+                if row["head"] + layout.events > self._partitions_end - self._partition_size // 2:
+                    self._partitions_end = 0
                 return
 
     async def _pause(self) -> None:
@@ -159,19 +165,13 @@ class LogWriter:
             for pending in batch:
                 await self._commit([pending], may_be_done=may_be_done)
 
-    def _answer(self, batch: list[Pending], row: asyncpg.Record | None) -> None:
-        if row is None:
-            raise AssertionError("append_events answers one row")
+    def _answer(self, batch: list[Pending], outcomes: Sequence[Outcome]) -> None:
         self._batches += 1
-        for number, pending in enumerate(batch):
-            outcome = outcome_of(row, number, pending.append)
+        for pending, outcome in zip(batch, outcomes, strict=True):
             if isinstance(outcome, Appended) and not outcome.is_replay:
                 self._events += len(pending.append.events)
             if not pending.answer.done():
                 pending.answer.set_result(outcome)
-        head = max((position for position in row["position"] if position is not None), default=0)
-        if head > self._partitions_end - self._partition_size // 2:
-            self._partitions_end = 0
 
     async def _ensure_connection(self) -> Connection:
         if self._connection is None or self._connection.is_closed():

@@ -186,7 +186,8 @@ class TokenCommands:
 
     def _companions(self, attempt: Attempt, state: TokenState) -> dict[str, list[Mapping[str, Any]]]:
         issued, key = attempt.issued, attempt.key
-        rows: dict[str, list[Mapping[str, Any]]] = {"tokens": [row_json(state)]}
+        companion = "new_tokens" if isinstance(attempt.command, tokens.CreateToken) else "tokens"
+        rows: dict[str, list[Mapping[str, Any]]] = {companion: [row_json(state)]}
         if isinstance(attempt.command, FORGETTING):
             rows["vault_forget"] = [{"token_id": state.id}]
         if issued is not None:
