@@ -37,12 +37,17 @@ class Append:
         """Refuse what no batch could carry. Raises ValueError."""
         if not self.events:
             raise ValueError("an append holds at least one event")
-        if self.expected is not None and len({event.organization for event in self.events}) > 1:
-            raise ValueError("what is decided together belongs to one organization")
-        for number, event in enumerate(self.events, start=1):
-            place = (event.stream, None) if self.expected is None else (self.expected[0], self.expected[1] + number)
-            if (event.stream, event.version) != place:
-                raise ValueError(f"event {number} is not placed where it is expected: at {place[1]} of {place[0]}")
+        if self.expected is None:
+            if any(event.version is not None for event in self.events):
+                raise ValueError("an event that has a version is not placed where it is expected: nowhere")
+            return
+        stream, version = self.expected
+        organization = self.events[0].organization
+        for place, event in enumerate(self.events, start=version + 1):
+            if event.organization != organization:
+                raise ValueError("what is decided together belongs to one organization")
+            if event.stream != stream or event.version != place:
+                raise ValueError(f"{event.event_id} is not placed where it is expected: at {place} of {stream}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,10 +80,11 @@ Outcome = Appended | VersionConflict | ActorRestricted
 
 @dataclass(slots=True)
 class Pending:
-    """A caller's append and where its answer goes."""
+    """A caller's append, where its answer goes, and when (by the loop's clock) the caller has waited too long."""
 
     append: Append
     answer: asyncio.Future[Outcome]
+    deadline: float
 
 
 def take_batch(queue: deque[Pending]) -> list[Pending]:
@@ -95,17 +101,22 @@ def take_batch(queue: deque[Pending]) -> list[Pending]:
         pending = queue.popleft()
         if pending.answer.done():
             continue
-        append = pending.append
-        keys = {append.events[0].event_id} | ({append.expected[0]} if append.expected else set())
-        if keys & taken or append.acting in restricted:
+        append, keys = pending.append, keys_of(pending.append)
+        if append.acting in restricted or not taken.isdisjoint(keys):
             held_back.append(pending)
         else:
             batch.append(pending)
             events += len(append.events)
-        taken |= keys
+        taken.update(keys)
         restricted |= append.restricts
     queue.extendleft(reversed(held_back))
     return batch
+
+
+def keys_of(append: Append) -> tuple[str, ...]:
+    """Name what no two commands of a batch may have in common."""
+    first = append.events[0].event_id
+    return (first,) if append.expected is None else (first, append.expected[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +146,7 @@ def lay_out(batch: Sequence[Append]) -> Layout:
             there = known
             there[1] += 1
             place = (number, event is append.events[0], append.acting, len(events) + 1, *there)
-            events.append((*columns(event), *place))
+            events.append((*event, *place))
         last_places.append((len(events), there[0], there[1]))
     arguments = (
         events,
@@ -145,22 +156,6 @@ def lay_out(batch: Sequence[Append]) -> Layout:
         *lay_out_rows(batch),
     )
     return Layout(arguments, last_places)
-
-
-def columns(event: NewEvent) -> tuple[object, ...]:
-    """Lay an event out as the first fields of `new_event`."""
-    return (
-        event.event_id,
-        event.is_usage,
-        event.stream,
-        event.version,
-        event.type,
-        event.organization,
-        event.subject,
-        event.actor,
-        event.occurred_at,
-        event.entry,
-    )
 
 
 def lay_out_rows(batch: Sequence[Append]) -> tuple[list[str], list[str], list[str]]:
@@ -179,7 +174,7 @@ def lay_out_rows(batch: Sequence[Append]) -> tuple[list[str], list[str], list[st
 
 def outcomes_of(row: asyncpg.Record, batch: Sequence[Append], layout: Layout) -> list[Outcome]:
     """Read the commands' outcomes from the answer."""
-    head, heads, outcomes = row[0], row[1], row[2]
+    head, heads, outcomes = row["head"], row["heads"], row["outcome"]
     if outcomes is None:
         return [
             Appended(

@@ -1,10 +1,10 @@
 -- An event on its way into the log: its columns, and its place in the batch.
 create type new_event as (
     event_id text,
-    is_usage boolean,
     stream text,
     version integer,
     type text,
+    is_usage boolean,
     organization text,
     subject text,
     actor text,
@@ -100,7 +100,7 @@ begin
         -- From here on the batch is what wins of it.
         batch := array(
             select row(
-                e.event_id, e.is_usage, e.stream, e.version, e.type, e.organization, e.subject, e.actor, e.occurred_at,
+                e.event_id, e.stream, e.version, e.type, e.is_usage, e.organization, e.subject, e.actor, e.occurred_at,
                 e.entry, e.command, e.leads, e.acting, row_number() over (order by e.place), e.organization_place,
                 row_number() over (partition by e.organization_place order by e.place))::new_event
             from unnest(batch) e where append_events.outcome[e.command] = 0 order by e.place);

@@ -3,7 +3,6 @@
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count
 
@@ -54,7 +53,7 @@ def observed(event_id: str | None = None) -> Append:
 def queued(*appends: Append) -> deque[Pending]:
     """Queue appends, as if callers waited for each."""
     loop = asyncio.get_running_loop()
-    return deque(Pending(append, loop.create_future()) for append in appends)
+    return deque(Pending(append, loop.create_future(), loop.time() + 10) for append in appends)
 
 
 def batches(queue: deque[Pending]) -> list[list[Append]]:
@@ -163,7 +162,7 @@ async def test_a_batch_is_laid_out_in_order() -> None:
         acting="tok_9",
         companions={"tokens": [{"id": "tok_1"}]},
     )
-    elsewhere = replace(event("usage-x", None, "evt_3"), organization="org_2")
+    elsewhere = event("usage-x", None, "evt_3")._replace(organization="org_2")
     other = Append(events=(elsewhere,), expected=None, companions={"tokens": [{"id": "tok_2"}]})
     layout = lay_out([one, other])
     events, acting, organizations, counts, names, rows, commands = layout.arguments
