@@ -42,7 +42,7 @@ class Issuance:
             events=(self.event,),
             expected=(self.event.stream, NEW),
             acting=principal.actor.id,
-            companions={"tokens": [row_json(self.state)], "vault_secrets": [self.secret]},
+            companions={"new_tokens": [row_json(self.state)], "vault_secrets": [self.secret]},
         )
 
 

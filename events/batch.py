@@ -7,7 +7,6 @@ import asyncio
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, Final
 
 import asyncpg
@@ -38,12 +37,17 @@ class Append:
         """Refuse what no batch could carry. Raises ValueError."""
         if not self.events:
             raise ValueError("an append holds at least one event")
-        if self.expected is not None and len({event.organization for event in self.events}) > 1:
-            raise ValueError("what is decided together belongs to one organization")
-        for number, event in enumerate(self.events, start=1):
-            place = (event.stream, None) if self.expected is None else (self.expected[0], self.expected[1] + number)
-            if (event.stream, event.version) != place:
-                raise ValueError(f"event {number} is not placed where it is expected: at {place[1]} of {place[0]}")
+        if self.expected is None:
+            if any(event.version is not None for event in self.events):
+                raise ValueError("an event that has a version is not placed where it is expected: nowhere")
+            return
+        stream, version = self.expected
+        organization = self.events[0].organization
+        for place, event in enumerate(self.events, start=version + 1):
+            if event.organization != organization:
+                raise ValueError("what is decided together belongs to one organization")
+            if event.stream != stream or event.version != place:
+                raise ValueError(f"{event.event_id} is not placed where it is expected: at {place} of {stream}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,10 +80,11 @@ Outcome = Appended | VersionConflict | ActorRestricted
 
 @dataclass(slots=True)
 class Pending:
-    """A caller's append and where its answer goes."""
+    """A caller's append, where its answer goes, and when (by the loop's clock) the caller has waited too long."""
 
     append: Append
     answer: asyncio.Future[Outcome]
+    deadline: float
 
 
 def take_batch(queue: deque[Pending]) -> list[Pending]:
@@ -96,54 +101,90 @@ def take_batch(queue: deque[Pending]) -> list[Pending]:
         pending = queue.popleft()
         if pending.answer.done():
             continue
-        append = pending.append
-        keys = {append.events[0].event_id} | ({append.expected[0]} if append.expected else set())
-        if keys & taken or append.acting in restricted:
+        append, keys = pending.append, keys_of(pending.append)
+        if append.acting in restricted or not taken.isdisjoint(keys):
             held_back.append(pending)
         else:
             batch.append(pending)
             events += len(append.events)
-        taken |= keys
+        taken.update(keys)
         restricted |= append.restricts
     queue.extendleft(reversed(held_back))
     return batch
 
 
-def batch_arguments(batch: Sequence[Append]) -> list[object]:
-    """Lay a batch out as the arguments of `append_events`: columns of commands, columns of events, companion rows."""
-    events = [(number, event) for number, append in enumerate(batch, start=1) for event in append.events]
-    companions: dict[str, list[dict[str, Any]]] = {}
+def keys_of(append: Append) -> tuple[str, ...]:
+    """Name what no two commands of a batch may have in common."""
+    first = append.events[0].event_id
+    return (first,) if append.expected is None else (first, append.expected[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """A batch as `append_events` takes it, and what its answer is read with."""
+
+    arguments: tuple[object, ...]
+    last_places: Sequence[tuple[int, int, int]]
+    """Of each command's last event: its place, its organization's, and its place among that one's events, from 1."""
+
+    @property
+    def events(self) -> int:
+        """Count the batch's events."""
+        return self.last_places[-1][0]
+
+
+def lay_out(batch: Sequence[Append]) -> Layout:
+    """Lay a batch out as the arguments of `append_events`: its events with their places, and the rows beside them."""
+    organizations: dict[str, list[int]] = {}
+    events: list[tuple[object, ...]] = []
+    last_places: list[tuple[int, int, int]] = []
     for number, append in enumerate(batch, start=1):
-        for name, rows in append.companions.items():
-            companions.setdefault(name, []).extend({**row, "command": number} for row in rows)
-    return [
-        literal([append.events[0].event_id for append in batch]),
-        literal([append.expected[0] if append.expected else None for append in batch]),
-        literal([append.expected[1] if append.expected else None for append in batch]),
-        literal([append.acting for append in batch]),
-        literal([number for number, _ in events]),
-        literal([event.event_id for _, event in events]),
-        literal([event.is_usage for _, event in events]),
-        literal([event.stream for _, event in events]),
-        literal([event.version for _, event in events]),
-        literal([event.type for _, event in events]),
-        literal([event.organization for _, event in events]),
-        literal([event.subject for _, event in events]),
-        literal([event.actor for _, event in events]),
-        literal([event.occurred_at for _, event in events]),
-        [event.entry for _, event in events],
-        sorted(companions),  # in a fixed order, which the companions may rely on
-        [orjson.dumps(companions[name]).decode() for name in sorted(companions)],
-    ]
+        there = [0, 0]
+        for event in append.events:
+            if (known := organizations.get(event.organization)) is None:
+                known = organizations[event.organization] = [len(organizations) + 1, 0]
+            there = known
+            there[1] += 1
+            place = (number, event is append.events[0], append.acting, len(events) + 1, *there)
+            events.append((*event, *place))
+        last_places.append((len(events), there[0], there[1]))
+    arguments = (
+        events,
+        list({append.acting for append in batch if append.acting is not None}),
+        list(organizations),
+        [count for _, count in organizations.values()],
+        *lay_out_rows(batch),
+    )
+    return Layout(arguments, last_places)
 
 
-def literal(column: Sequence[str | int | bool | datetime | None]) -> str:
-    """Write a column as PostgreSQL reads an array: in one call, where the driver looks at each element several times.
+def lay_out_rows(batch: Sequence[Append]) -> tuple[list[str], list[str], list[str]]:
+    """Lay companion rows out by companion: names, rows as JSON, and the number of each row's command."""
+    found: dict[str, tuple[list[Mapping[str, Any]], list[int]]] = {}
+    for number, append in enumerate(batch, start=1):
+        for name, added in append.companions.items():
+            if (known := found.get(name)) is None:
+                known = found[name] = ([], [])
+            known[0].extend(added)
+            known[1].extend([number] * len(added))
+    names = sorted(found)  # in a fixed order, which the companions may rely on
+    rows = [orjson.dumps(found[name][0]).decode() for name in names]
+    return names, rows, ["{" + orjson.dumps(found[name][1]).decode()[1:-1] + "}" for name in names]
 
-    It is a JSON array but for its brackets. That holds for text without control characters, and ids and names of types
-    have none.
-    """
-    return "{" + orjson.dumps(column)[1:-1].decode() + "}"
+
+def outcomes_of(row: asyncpg.Record, batch: Sequence[Append], layout: Layout) -> list[Outcome]:
+    """Read the commands' outcomes from the answer."""
+    head, heads, outcomes = row["head"], row["heads"], row["outcome"]
+    if outcomes is None:
+        return [
+            Appended(
+                position=Position(head + place),
+                organization_position=OrganizationPosition(heads[organization - 1] + place_there),
+                is_replay=False,
+            )
+            for place, organization, place_there in layout.last_places
+        ]
+    return [outcome_of(row, number, append) for number, append in enumerate(batch)]
 
 
 def outcome_of(row: asyncpg.Record, number: int, append: Append) -> Outcome:

@@ -6,10 +6,10 @@ the log assigns. Its leaf hash is SHA-256(0x00 ‖ entry), as in RFC 9162 sectio
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from hashlib import sha256
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -28,9 +28,12 @@ SALT_BYTES: Final = 16
 ACTOR_KINDS: Final = {kind.value: kind for kind in ActorKind}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewEvent:
-    """An event about to be appended: its entry, and the columns beside it that the log is searched by."""
+class NewEvent(NamedTuple):
+    """An event about to be appended: its entry, and the columns beside it that the log is searched by.
+
+    In the order of the type `new_event`. A tuple, as what is made for every event is: a frozen dataclass takes thrice
+    as long to make.
+    """
 
     event_id: str
     stream: StreamId
@@ -44,8 +47,7 @@ class NewEvent:
     entry: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecordedEvent:
+class RecordedEvent(NamedTuple):
     """An event as the log holds it."""
 
     position: Position
@@ -113,26 +115,31 @@ def new_event(
 def recorded_event(position: int, organization_position: int, recorded_at: datetime, *, entry: bytes) -> RecordedEvent:
     """Read an entry back. Raises EventDecodeError where the registry does not know it."""
     content = orjson.loads(entry)
-    name = content["type"]
-    payload = content["payload"]
+    name, payload, actor = content["type"], content["payload"], content["actor"]
     return RecordedEvent(
-        position=Position(position),
-        organization_position=OrganizationPosition(organization_position),
-        recorded_at=recorded_at,
-        entry=entry,
-        event_id=content["event_id"],
-        stream=StreamId(content["stream"]),
-        version=content["version"],
-        organization=content["organization"],
-        subject=content["subject"],
-        actor=Actor(kind=ACTOR_KINDS[content["actor"]["kind"]], id=content["actor"]["id"]),
-        address=content["address"],
-        request_id=content["request_id"],
-        occurred_at=datetime.fromisoformat(content["occurred_at"]),
-        type=name,
-        payload=payload,
-        event=decode_payload(name, content["schema_version"], payload),
+        Position(position),
+        OrganizationPosition(organization_position),
+        recorded_at,
+        entry,
+        content["event_id"],
+        content["stream"],
+        content["version"],
+        content["organization"],
+        content["subject"],
+        actor_of(actor["kind"], actor["id"]),
+        content["address"],
+        content["request_id"],
+        datetime.fromisoformat(content["occurred_at"]),
+        name,
+        payload,
+        decode_payload(name, content["schema_version"], payload),
     )
+
+
+@lru_cache(maxsize=256)
+def actor_of(kind: str, actor_id: str) -> Actor:
+    """Read an actor back; neighbours in the log often have the same one."""
+    return Actor(kind=ACTOR_KINDS[kind], id=actor_id)
 
 
 def leaf_hash(entry: bytes) -> bytes:

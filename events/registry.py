@@ -58,7 +58,8 @@ class EventType:
     cls: type[Event]
     schema_version: int
     encoders: tuple[tuple[str, Converter | None], ...]
-    decoders: Mapping[str, Converter | None]
+    decoders: tuple[tuple[str, Converter], ...]
+    """Of the fields that JSON has in another form."""
     upcasters: Mapping[int, Upcaster]
     """From each older schema version to the one after it."""
     is_usage: bool
@@ -76,7 +77,7 @@ def converters(annotation: object) -> tuple[Converter | None, Converter | None]:
     if typing.get_origin(annotation) is tuple and inner in ([str, ...], [int, ...]):
         return list, tuple
     if isinstance(annotation, type) and issubclass(annotation, StrEnum):
-        return str, annotation
+        return str, {str(member): member for member in annotation}.__getitem__
     if annotation in (str, int):
         return None, None
     raise TypeError(f"an event field cannot be a {annotation}")
@@ -99,7 +100,7 @@ def register(
         cls=cls,
         schema_version=version,
         encoders=tuple((name, converters(hints[name])[0]) for name in names),
-        decoders={name: converters(hints[name])[1] for name in names},
+        decoders=tuple((name, convert) for name in names if (convert := converters(hints[name])[1]) is not None),
         upcasters={int(name.removeprefix("v")): upcast for name, upcast in upcasters.items()},
         is_usage=usage,
         subject_field=subject,
@@ -150,13 +151,13 @@ def decode_payload(name: str, schema_version: int, payload: Json) -> Event:
 
 def decode_as(known: EventType, schema_version: int, payload: Json) -> Event:
     """Read an event of one type back, brought up to today's schema. Raises EventDecodeError."""
-    decoders = known.decoders
     try:
         if schema_version != known.schema_version:
             payload = upcast(known, schema_version, payload)
-        values = {
-            key: value if (convert := decoders[key]) is None else convert(value) for key, value in payload.items()
-        }
+        values = payload.copy()
+        for key, convert in known.decoders:
+            if key in values:
+                values[key] = convert(values[key])
         return known.cls(**values)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         name = known.cls.__name__

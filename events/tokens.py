@@ -6,10 +6,10 @@ together. All three are the same aggregate with the same life cycle, folded per 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum, StrEnum, unique
-from typing import Final, assert_never
+from typing import Final, NamedTuple, assert_never
 
 from events.envelope import Actor, StreamId
 from events.names import LONGEST_REASON, name_problems, text_problems
@@ -207,9 +207,8 @@ TokenCommand = CreateToken | UpdateToken | RotateToken | CompleteRotation | EndR
 # State
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenState:
-    """All that is decided about one token."""
+class TokenState(NamedTuple):
+    """All that is decided about one token. A tuple: a rebuild makes one for every event."""
 
     id: str
     organization: str
@@ -260,10 +259,9 @@ def evolve(state: TokenState | None, event: TokenEvent, *, organization: str, ac
         case _ if state is None:
             raise ValueError(f"{event.token_id} was never created")
         case TokenUpdated():
-            return replace(state, name=event.name, scopes=event.scopes, expires_at=event.expires_at)
+            return state._replace(name=event.name, scopes=event.scopes, expires_at=event.expires_at)
         case TokenRotated():
-            return replace(
-                state,
+            return state._replace(
                 generation=event.generation,
                 hint=event.hint,
                 rotated_at=at,
@@ -272,11 +270,11 @@ def evolve(state: TokenState | None, event: TokenEvent, *, organization: str, ac
                 new_secret_used_at=None,
             )
         case TokenRotationCompleted():
-            return replace(state, new_secret_used_at=at)
+            return state._replace(new_secret_used_at=at)
         case TokenOverlapEnded():
-            return replace(state, overlap_ends_at=None)
+            return state._replace(overlap_ends_at=None)
         case TokenRevoked():
-            return replace(state, revoked_at=at, revoked_reason=event.reason, overlap_ends_at=None)
+            return state._replace(revoked_at=at, revoked_reason=event.reason, overlap_ends_at=None)
         case _:
             assert_never(event)
 

@@ -9,13 +9,13 @@ before versions, so either copy wins once.
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
 import asyncpg
 
-from events.batch import Append, Appended, Outcome, Pending, batch_arguments, outcome_of, take_batch
+from events.batch import Append, Appended, Outcome, Pending, lay_out, outcomes_of, take_batch
 from events.statement import Connection, load
 
 Connect = Callable[[], Awaitable[Connection]]
@@ -65,8 +65,10 @@ class LogWriter:
         self._partitions_end = 0
         self._connection: Connection | None = None
         self._queue: deque[Pending] = deque()
+        self._on_its_way: Sequence[Pending] = ()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._expiry: asyncio.TimerHandle | None = None
         self._closing = False
         self._batches = 0
         self._events = 0
@@ -83,6 +85,8 @@ class LogWriter:
         self._wake.set()
         if self._task is not None:
             await self._task
+        if self._expiry is not None:
+            self._expiry.cancel()
         if self._connection is not None:
             with contextlib.suppress(*CONNECTION_LOST):
                 await self._connection.close(timeout=5)
@@ -96,18 +100,13 @@ class LogWriter:
         """Append or say why not. Raises LogUnavailableError, OutcomeUnknownError or AppendRejectedError."""
         if self._closing or len(self._queue) >= MOST_COMMANDS_QUEUED:
             raise LogUnavailableError("the log takes no more at the moment")
-        answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        pending = Pending(append, answer)
+        loop = asyncio.get_running_loop()
+        pending = Pending(append, loop.create_future(), loop.time() + deadline_s)
         self._queue.append(pending)
         self._wake.set()
-        try:
-            async with asyncio.timeout(deadline_s):
-                return await answer
-        except TimeoutError:
-            with contextlib.suppress(ValueError):
-                self._queue.remove(pending)
-                raise LogUnavailableError("the log did not take the command in time") from None
-            raise OutcomeUnknownError("the log did not answer in time; the command may have been carried out") from None
+        if self._expiry is None or pending.deadline < self._expiry.when():
+            self._expire_at(pending.deadline)
+        return await pending.answer
 
     async def _run(self) -> None:
         while not (self._closing and not self._queue):
@@ -115,39 +114,67 @@ class LogWriter:
                 self._wake.clear()
                 await self._wake.wait()
                 continue
-            batch = take_batch(self._queue)
-            if batch:
-                await self._commit(batch)
+            self._on_its_way = take_batch(self._queue)
+            await self._commit(self._on_its_way)
+            self._on_its_way = ()
 
-    async def _commit(self, batch: list[Pending], *, may_be_done: bool = False) -> None:
+    def _expire_at(self, deadline: float) -> None:
+        if self._expiry is not None:
+            self._expiry.cancel()
+        self._expiry = asyncio.get_running_loop().call_at(deadline, self._expire)
+
+    def _expire(self) -> None:
+        """Tell those who have waited too long, and look again when the next one will have."""
+        now = asyncio.get_running_loop().time()
+        too_late = "the log did not take the command in time"
+        unknown = "the log did not answer in time; the command may have been carried out"
+        fail((p for p in self._queue if p.deadline <= now), LogUnavailableError(too_late))
+        fail((p for p in self._on_its_way if p.deadline <= now), OutcomeUnknownError(unknown))
+        waiting = [pending for pending in self._queue if not pending.answer.done()]
+        self._queue.clear()
+        self._queue.extend(waiting)
+        self._expiry = None
+        deadlines = [p.deadline for p in (*waiting, *self._on_its_way) if not p.answer.done()]
+        if deadlines:
+            self._expire_at(min(deadlines))
+
+    async def _commit(self, batch: Sequence[Pending], *, may_be_done: bool = False) -> None:
         while any(not pending.answer.done() for pending in batch):
             try:
                 connection = await self._ensure_connection()
             except Exception as error:  # noqa: BLE001 -- whatever it was, there is no connection
-                await self._drop_connection()
+                self._drop_connection()
                 if not may_be_done:
                     fail(batch, LogUnavailableError(f"the database cannot be reached: {type(error).__name__}"))
                     return
                 await self._pause()
                 continue
             try:
-                row = await connection.fetchrow(APPEND.text, *batch_arguments([pending.append for pending in batch]))
+                self._answer(batch, await self._send(connection, [pending.append for pending in batch]))
             except CONNECTION_LOST:
                 may_be_done = True
-                await self._drop_connection()
+                self._drop_connection()
                 await self._pause()
             except Exception as error:  # noqa: BLE001 -- told to its caller, and never the end of the writer
                 await self._reject(batch, error, may_be_done=may_be_done)
                 return
             else:
-                self._answer(batch, row)
                 return
+
+    async def _send(self, connection: Connection, appends: Sequence[Append]) -> Sequence[Outcome]:
+        layout = lay_out(appends)
+        row = await connection.fetchrow(APPEND.text, *layout.arguments)
+        if row is None:
+            raise AssertionError("append_events answers one row")
+        if row["head"] + layout.events > self._partitions_end - self._partition_size // 2:
+            self._partitions_end = 0
+        return outcomes_of(row, appends, layout)
 
     async def _pause(self) -> None:
         fail(self._queue, LogUnavailableError("the database connection was lost"))
         await asyncio.sleep(RECONNECT_PAUSE_S)
 
-    async def _reject(self, batch: list[Pending], error: Exception, *, may_be_done: bool) -> None:
+    async def _reject(self, batch: Sequence[Pending], error: Exception, *, may_be_done: bool) -> None:
         if may_be_done and len(batch) == 1:
             fail(batch, OutcomeUnknownError("the command was sent twice; the first may have been carried out"))
         elif isinstance(error, asyncpg.InsufficientResourcesError) and not may_be_done:
@@ -159,19 +186,13 @@ class LogWriter:
             for pending in batch:
                 await self._commit([pending], may_be_done=may_be_done)
 
-    def _answer(self, batch: list[Pending], row: asyncpg.Record | None) -> None:
-        if row is None:
-            raise AssertionError("append_events answers one row")
+    def _answer(self, batch: Sequence[Pending], outcomes: Sequence[Outcome]) -> None:
         self._batches += 1
-        for number, pending in enumerate(batch):
-            outcome = outcome_of(row, number, pending.append)
+        for pending, outcome in zip(batch, outcomes, strict=True):
             if isinstance(outcome, Appended) and not outcome.is_replay:
                 self._events += len(pending.append.events)
             if not pending.answer.done():
                 pending.answer.set_result(outcome)
-        head = max((position for position in row["position"] if position is not None), default=0)
-        if head > self._partitions_end - self._partition_size // 2:
-            self._partitions_end = 0
 
     async def _ensure_connection(self) -> Connection:
         if self._connection is None or self._connection.is_closed():
@@ -180,7 +201,7 @@ class LogWriter:
             self._partitions_end = await self._connection.fetchval(ENSURE_PARTITIONS.text, self._partition_size)
         return self._connection
 
-    async def _drop_connection(self) -> None:
+    def _drop_connection(self) -> None:
         if self._connection is not None:
             self._connection.terminate()
         self._connection = None

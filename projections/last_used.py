@@ -4,9 +4,8 @@ Usage is folded per secret as far as a token page asks: the newest generation th
 it, whose last use says whether an overlap can be ended.
 """
 
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, assert_never
+from typing import Final, NamedTuple, assert_never
 
 import asyncpg
 
@@ -26,9 +25,8 @@ from events.usage import TokenUsed, UsageGap
 from projections.projection import Projection
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LastUsed:
-    """What is known of one token's use."""
+class LastUsed(NamedTuple):
+    """What is known of one token's use: a row as it is."""
 
     token_id: str
     organization: str
@@ -101,16 +99,8 @@ def later(known: datetime | None, at: datetime) -> datetime:
 
 
 def row_of(state: LastUsed) -> tuple[object, ...]:
-    """Lay a token's use out as a row."""
-    return (
-        state.token_id,
-        state.organization,
-        state.use_count,
-        state.last_used_at,
-        state.newest_generation,
-        state.newest_last_used_at,
-        state.previous_last_used_at,
-    )
+    """Lay a token's use out as a row, which it is."""
+    return state
 
 
 def state_of(row: asyncpg.Record) -> LastUsed:
@@ -118,7 +108,7 @@ def state_of(row: asyncpg.Record) -> LastUsed:
     return LastUsed(**{column: row[column] for column in COLUMNS})
 
 
-COLUMNS: Final = tuple(LastUsed.__dataclass_fields__)
+COLUMNS: Final = LastUsed._fields
 
 TOKEN_LAST_USED: Final = Projection(
     name="token_last_used",

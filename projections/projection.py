@@ -50,8 +50,8 @@ class Projection(Generic[State]):
         return frozenset(TYPES) - {cls.__name__ for cls in self.types}
 
     def row_json(self, state: State) -> dict[str, object]:
-        """Lay a state out as an object by column, for `write` or as a companion row of an append."""
-        return dict(zip(self.columns, self.row(state), strict=True))
+        """Lay a state out as an object by column, for `write` or as a companion row of an append; null is left out."""
+        return {column: value for column, value in zip(self.columns, self.row(state), strict=True) if value is not None}
 
 
 AnyProjection: TypeAlias = Projection[Any]

@@ -23,6 +23,8 @@ from events.tokens import (
 from events.usage import TokenUsed, UsageGap
 from projections.projection import Projection
 
+OTHERS: Final = (TokenUsed, UsageGap, OrganizationCreated)
+
 
 def key_of(event: Event) -> str | None:
     """Name the token that an event changes."""
@@ -45,7 +47,7 @@ def key_of(event: Event) -> str | None:
 def evolve_row(state: TokenState | None, recorded: RecordedEvent) -> TokenState:
     """Fold one event into a token's row, exactly as decisions fold it."""
     event = recorded.event
-    if isinstance(event, TokenUsed | UsageGap | OrganizationCreated):
+    if isinstance(event, OTHERS):
         raise TypeError(f"{recorded.type} changes no token")
     return evolve(state, event, organization=recorded.organization, actor=recorded.actor, at=recorded.occurred_at)
 

@@ -208,7 +208,8 @@ class TokenCommands:
         self, attempt: Attempt, before: TokenState | None, state: TokenState
     ) -> dict[str, list[Mapping[str, Any]]]:
         issued, key = attempt.issued, attempt.key
-        rows: dict[str, list[Mapping[str, Any]]] = {"tokens": [row_json(state)]}
+        companion = "new_tokens" if isinstance(attempt.command, tokens.CreateToken) else "tokens"
+        rows: dict[str, list[Mapping[str, Any]]] = {companion: [row_json(state)]}
         if (change := change_row(before, state, attempt.event_id)) is not None:
             rows["revocations"] = [change]
         if isinstance(attempt.command, FORGETTING):

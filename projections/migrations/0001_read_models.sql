@@ -91,6 +91,14 @@ begin
 end
 $$;
 
+-- The companion of tokens just created: nothing can have such a row yet, so nothing is looked for.
+create function write_new_tokens(rows json) returns void
+language plpgsql as $$
+begin
+    insert into tokens select r.* from json_populate_recordset(null::tokens, rows) r;
+end
+$$;
+
 -- The companion of `organizations`, like write_tokens.
 create function write_organizations(rows json) returns void
 language plpgsql as $$
@@ -117,10 +125,11 @@ end
 $$;
 
 select register_append_hook('companion', 'tokens', 'write_tokens');
+select register_append_hook('companion', 'new_tokens', 'write_new_tokens');
 select register_append_hook('companion', 'organizations', 'write_organizations');
 select register_append_hook('guard', 'tokens', 'tokens_refused');
 
-revoke execute on function write_tokens, write_organizations, tokens_refused from public;
+revoke execute on function write_tokens, write_new_tokens, write_organizations, tokens_refused from public;
 grant select on read_models, tokens, organizations, token_last_used to entri_service;
 grant insert, update on token_last_used to entri_service;
 grant update (position, updated_at) on read_models to entri_service;

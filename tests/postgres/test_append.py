@@ -8,7 +8,7 @@ from typing import Literal
 import asyncpg
 import pytest
 
-from events.batch import ActorRestricted, Append, Appended, Outcome, VersionConflict, batch_arguments
+from events.batch import ActorRestricted, Append, Appended, Outcome, VersionConflict, lay_out, outcomes_of
 from events.envelope import OrganizationPosition, Position, StreamId, Version
 from events.log import read_after, read_organization_head, read_stream
 from events.statement import Connection
@@ -18,7 +18,7 @@ from tests.postgres.appends import decided, ids, observed
 from tests.postgres.conftest import START, Database
 
 MODES = pytest.mark.parametrize("neighbours", [0, 2], ids=["alone", "in a batch"])
-"""One event alone takes another way through the database than a batch: both must answer alike."""
+"""Alone, a command that is not appended leaves nothing to append; in a batch, it is left out."""
 
 
 def token(token_id: str, *, expires_in: timedelta | None = None) -> TokenCreated:
@@ -228,11 +228,13 @@ async def test_a_rejection_does_not_quote_the_row(database: Database) -> None:
         assert "canary" not in str(caught.value)
 
 
-async def answered(connection: Connection, batch: list[Append]) -> tuple[list[int], list[int]]:
-    """Send a batch as the writer does; answer its outcomes and positions."""
-    answer = await connection.fetchrow(APPEND.text, *batch_arguments(batch))
+async def answered(connection: Connection, batch: list[Append]) -> list[tuple[bool, int]]:
+    """Send a batch as the writer does; answer whether each was a replay, and its position."""
+    layout = lay_out(batch)
+    answer = await connection.fetchrow(APPEND.text, *layout.arguments)
     assert answer is not None
-    return answer["outcome"], answer["position"]
+    outcomes = outcomes_of(answer, batch, layout)
+    return [(outcome.is_replay, outcome.position) for outcome in outcomes if isinstance(outcome, Appended)]
 
 
 @pytest.mark.parametrize("size", [1, 5])
@@ -242,9 +244,9 @@ async def test_an_identical_batch_wins_once(database: Database, size: int) -> No
     one, other = await asyncpg.connect(database.service_dsn), await asyncpg.connect(database.service_dsn)
     async with database.pool() as pool, database.history():
         answers = await asyncio.gather(answered(one, batch), answered(other, batch))
-        positions = list(range(1, size + 1))
-        assert sorted(answers) == [([0] * size, positions), ([1] * size, positions)]
-        assert await answered(one, batch) == ([1] * size, positions)
+        first, again = ([(is_replay, position + 1) for position in range(size)] for is_replay in (False, True))
+        assert sorted(answers) == [first, again]
+        assert await answered(one, batch) == again
         assert [event.event_id for event in await read_after(pool, Position(0), limit=100)] == ids(batch)
     await one.close()
     await other.close()

@@ -207,7 +207,7 @@ def test_a_rotation_is_completed_once(sequence: list[tuple[TokenCommand, int]]) 
     for step in steps(sequence):
         for event in events(step, TokenRotationCompleted):
             assert step.before is not None
-            assert step.after == replace(step.before, new_secret_used_at=step.now)
+            assert step.after == step.before._replace(new_secret_used_at=step.now)
             assert event.generation not in completed
             completed.add(event.generation)
 
@@ -266,7 +266,7 @@ def test_instants_are_bounds() -> None:
     """A token works before its expiry and not at it; an old secret before the end of its overlap and not at it."""
     state = fold(None, decide(replace(CREATION, expires_at=START + timedelta(1)), None, now=START), START)
     assert isinstance(state, TokenState)
-    state = replace(state, overlap_ends_at=START + timedelta(1))
+    state = state._replace(overlap_ends_at=START + timedelta(1))
     last = START + timedelta(1) - timedelta(microseconds=1)
     assert (state.is_active(last), state.has_overlap(last)) == (True, True)
     assert (state.is_active(START + timedelta(1)), state.has_overlap(START + timedelta(1))) == (False, False)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from events.batch import MOST_EVENTS_IN_BATCH, Append, Pending, batch_arguments, take_batch
+from events.batch import MOST_EVENTS_IN_BATCH, Append, Pending, lay_out, take_batch
 from events.entry import NewEvent, new_event
 from events.envelope import SYSTEM, Circumstances, StreamId, Version
 from events.statement import Connection
@@ -53,7 +53,7 @@ def observed(event_id: str | None = None) -> Append:
 def queued(*appends: Append) -> deque[Pending]:
     """Queue appends, as if callers waited for each."""
     loop = asyncio.get_running_loop()
-    return deque(Pending(append, loop.create_future()) for append in appends)
+    return deque(Pending(append, loop.create_future(), loop.time() + 10) for append in appends)
 
 
 def batches(queue: deque[Pending]) -> list[list[Append]]:
@@ -154,20 +154,28 @@ async def test_what_is_related_is_never_mixed_up(drawn: list[tuple[str, str, str
     assert_separated(taken, appends)
 
 
-async def test_columns_line_up() -> None:
-    """Each command's events and companion rows carry its number, in the order of the batch."""
+async def test_a_batch_is_laid_out_in_order() -> None:
+    """Each event knows its place, its organization's and its command; each companion row knows its command."""
     one = Append(
         events=(event("a", 3, "evt_1"), event("a", 4, "evt_2")),
         expected=(StreamId("a"), Version(2)),
         acting="tok_9",
         companions={"tokens": [{"id": "tok_1"}]},
     )
-    other = Append(events=(event("usage-x", None, "evt_3"),), expected=None, companions={"tokens": [{"id": "tok_2"}]})
-    columns = batch_arguments([one, other])
-    assert columns[:4] == ['{"evt_1","evt_3"}', '{"a",null}', "{2,null}", '{"tok_9",null}']
-    assert columns[4:6] == ["{1,1,2}", '{"evt_1","evt_2","evt_3"}']
-    assert columns[8] == "{3,4,null}"
-    assert columns[15:] == [["tokens"], ['[{"id":"tok_1","command":1},{"id":"tok_2","command":2}]']]
+    elsewhere = event("usage-x", None, "evt_3")._replace(organization="org_2")
+    other = Append(events=(elsewhere,), expected=None, companions={"tokens": [{"id": "tok_2"}]})
+    layout = lay_out([one, other])
+    events, acting, organizations, counts, names, rows, commands = layout.arguments
+    assert isinstance(events, list)
+    assert [placed[0] for placed in events] == ["evt_1", "evt_2", "evt_3"]
+    assert [placed[10:] for placed in events] == [
+        (1, True, "tok_9", 1, 1, 1),
+        (1, False, "tok_9", 2, 1, 2),
+        (2, True, None, 3, 2, 1),
+    ]
+    assert (acting, organizations, counts) == (["tok_9"], ["org_1", "org_2"], [2, 1])
+    assert (names, rows, commands) == (["tokens"], ['[{"id":"tok_1"},{"id":"tok_2"}]'], ["{1,2}"])
+    assert layout.last_places == [(2, 1, 2), (3, 2, 1)]
 
 
 @pytest.mark.parametrize(
