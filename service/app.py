@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
+from typing import Final
 
 import structlog
 from aiohttp import web
@@ -49,9 +51,8 @@ from service.web.answers import Surroundings
 log = structlog.get_logger(__name__)
 
 
-def now() -> datetime:
-    """Read the clock."""
-    return datetime.now(UTC)
+now: Final = partial(datetime.now, UTC)
+"""Reads the clock."""
 
 
 @asynccontextmanager
@@ -191,7 +192,7 @@ def make_web_app(entrances: Entrances, expose: Expose) -> web.Application:
     surroundings = Surroundings(metrics=entrances.metrics, requests=entrances.requests, draining=entrances.draining)
     app = web.Application(client_max_size=settings.max_body_bytes)
     app.add_routes(surroundings.routes(graphql.routes(endpoint)))
-    verify = verification.VerifyEndpoint(accept=entrances.accept, verify=entrances.verify, record=entrances.record)
+    verify = verification.VerifyEndpoint(accept=entrances.acceptor(), verify=entrances.verify, record=entrances.record)
     app.add_routes(verification.routes(verify, surroundings))
     endpoints = health.HealthEndpoint(checks=checks, expose=expose)
     app.add_routes([*surroundings.routes(health.routes(endpoints)), surroundings.unknown()])

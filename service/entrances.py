@@ -2,8 +2,8 @@
 
 import asyncio
 import contextlib
-import time
 from dataclasses import dataclass, field
+from time import perf_counter
 from typing import Final
 
 from aiohttp import web
@@ -102,16 +102,30 @@ class Entrances:
             raise CredentialError(401, "Unauthorized")
         return verified.credential
 
-    def accept(self, presented: str, wanted: Wanted, request: web.Request) -> Credential | None:
-        """Accept a presented key from memory and count its use; None where that cannot tell, or that it is not good."""
-        began = time.perf_counter()
-        verified = self.services.verifier.recall(presented, wanted)
-        if verified is None or verified.failure is not None or verified.credential is None:
-            return None
-        self.metrics.verifications.count(verified)
-        self.record(verified.credential, request)
-        self.metrics.requests.observe("/verify", 200, time.perf_counter() - began)
-        return verified.credential
+    def acceptor(self) -> verification.Accept:
+        """Make the function that accepts a presented key from memory and counts its use, for as many as come."""
+        recall, record, count = (
+            self.services.verifier.recall,
+            self.services.usage.record,
+            self.metrics.verifications.count,
+        )
+        times, trusted, clock = (
+            self.metrics.requests.of("/verify", 200),
+            self.core.settings.trusted_proxies,
+            perf_counter,
+        )
+
+        def accept(presented: str, wanted: Wanted, request: web.Request) -> Credential | None:
+            began = clock()
+            verified = recall(presented, wanted)
+            if verified is None or verified.failure is not None or verified.credential is None:
+                return None
+            count(verified)
+            record(verified.credential, client_address(request, trusted) if trusted else request.remote)
+            times.observe(clock() - began)
+            return verified.credential
+
+        return accept
 
     async def verify(self, presented: str, wanted: Wanted) -> Verification:
         """Verify a presented key and count how it ended. Raises TimeoutError where it cannot be told soon."""

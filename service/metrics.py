@@ -5,6 +5,7 @@ is verified in less time than a counter with locks takes; they become metrics wh
 """
 
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate
@@ -19,31 +20,37 @@ SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2
 BOUNDS = (*map(str, SECONDS), "+Inf")
 
 
+class Series:
+    """How long the requests of one route and status took."""
+
+    def __init__(self) -> None:
+        self.counts = [0] * len(BOUNDS)
+        self.sum_s = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """Count a request."""
+        self.counts[bisect_left(SECONDS, seconds)] += 1
+        self.sum_s += seconds
+
+
 class RequestTimes(Collector):
     """How long requests took, by route and status: a histogram."""
 
     def __init__(self) -> None:
-        self._counts: dict[tuple[str, int], list[int]] = {}
-        self._sums_s: dict[tuple[str, int], float] = {}
+        self._series: defaultdict[tuple[str, int], Series] = defaultdict(Series)
 
-    def observe(self, route: str, status: int, seconds: float) -> None:
-        """Count a request."""
-        kind = (route, status)
-        counts = self._counts.get(kind)
-        if counts is None:
-            counts = self._counts[kind] = [0] * len(BOUNDS)
-            self._sums_s[kind] = 0.0
-        counts[bisect_left(SECONDS, seconds)] += 1
-        self._sums_s[kind] += seconds
+    def of(self, route: str, status: int) -> Series:
+        """Give what one route and status are counted in."""
+        return self._series[route, status]
 
     def collect(self) -> Iterator[Metric]:
         """Give the counts as a metric."""
         family = HistogramMetricFamily(
             "entri_request_seconds", "Requests by route and status.", labels=("route", "status")
         )
-        for (route, status), counts in self._counts.items():
-            buckets = list(zip(BOUNDS, accumulate(counts), strict=True))
-            family.add_metric((route, str(status)), buckets, self._sums_s[route, status])
+        for (route, status), series in self._series.items():
+            buckets = list(zip(BOUNDS, accumulate(series.counts), strict=True))
+            family.add_metric((route, str(status)), buckets, series.sum_s)
         yield family
 
 

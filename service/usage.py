@@ -76,6 +76,7 @@ class UsageRecorder:
         self._pool = pool
         self._writer = writer
         self._settings = settings
+        self._clock = settings.clock
         self._window = timedelta(seconds=settings.window_s)
         self._due: dict[Key, Uses] = {}
         self._waiting: dict[Key, Uses] = {}
@@ -99,8 +100,10 @@ class UsageRecorder:
 
     def record(self, credential: Credential, address: str | None) -> None:
         """Count one use now: a dictionary update."""
-        now = self._settings.clock()
-        key = self._key(credential)
+        now = self._clock()
+        if not self._window:
+            self._number += 1
+        key = (credential.token_id, credential.generation, self._number)
         uses = self._waiting.get(key) or self._due.get(key)
         if uses is None:
             if self.buffered >= MOST_BUFFERED:
@@ -124,7 +127,7 @@ class UsageRecorder:
             await self._pause()
             try:
                 await self.flush()
-                if self._swept_at + SWEEP_EVERY <= self._settings.clock():
+                if self._swept_at + SWEEP_EVERY <= self._clock():
                     await self.sweep_orphans()
             except Exception as error:  # noqa: BLE001 -- whatever it was, it is kept and tried again
                 log.warning("usage_flush_failed", error=type(error).__name__, buffered=self.buffered)
@@ -141,7 +144,7 @@ class UsageRecorder:
         What was once in the outbox keeps its event ids, so sending it again after an unknown outcome counts it once.
         """
         await self._send()
-        now = self._settings.clock()
+        now = self._clock()
         await self._fill_outbox(now, everything=everything)
         await self._mark(now)
         await self._send()
@@ -153,7 +156,7 @@ class UsageRecorder:
 
     async def sweep_orphans(self) -> None:
         """Turn the markers of processes that are gone into one `UsageGap` each."""
-        self._swept_at = self._settings.clock()
+        self._swept_at = self._clock()
         for row in await self._pool.fetch(FIND_ORPHANS.text, ORPHANED_AFTER):
             gap = UsageGap(
                 organization_id=row["organization"],
@@ -166,11 +169,6 @@ class UsageRecorder:
                 Append(events=(self._written(row["organization"], gap, event_id),), expected=None)
             )
             await self._pool.execute(CLEAR_BUFFERS.text, row["process"], [row["organization"]])
-
-    def _key(self, credential: Credential) -> Key:
-        if not self._window:
-            self._number += 1
-        return credential.token_id, credential.generation, self._number
 
     async def _pause(self) -> None:
         with contextlib.suppress(TimeoutError):
@@ -246,7 +244,7 @@ class UsageRecorder:
                 self._marked.pop(name, None)
 
     def _written(self, organization: str, event: UsageEvent, event_id: str) -> NewEvent:
-        actor, at = SYSTEM, self._settings.clock()
+        actor, at = SYSTEM, self._clock()
         if isinstance(event, TokenUsed):
             actor, at = Actor(kind=ActorKind.TOKEN, id=event.token_id), event.last_used_at
         circumstances = Circumstances(organization=organization, actor=actor, at=at)

@@ -46,7 +46,7 @@ class Surroundings:
             if self.draining.is_set():  # so that a client's next request goes to another process
                 response.headers["Connection"] = "close"
                 response.force_close()
-            self.metrics.requests.observe(route_of(request), response.status, time.perf_counter() - began)
+            self.metrics.requests.of(route_of(request), response.status).observe(time.perf_counter() - began)
             return response
 
         return surrounded

@@ -27,6 +27,7 @@ NO_STORE: Final = {"Cache-Control": "no-store"}
 log = structlog.get_logger("service.web")
 
 
+Accept = Callable[[str, Wanted, web.Request], Credential | None]
 Verify = Callable[[str, Wanted], Awaitable[Verification]]
 
 
@@ -34,7 +35,7 @@ Verify = Callable[[str, Wanted], Awaitable[Verification]]
 class VerifyEndpoint:
     """What `/verify` needs: the verifier, and where a good key's use is counted."""
 
-    accept: Callable[[str, Wanted, web.Request], Credential | None]
+    accept: Accept
     """Accepts a key from memory and counts its use; None where that cannot tell, or not that the key is good."""
     verify: Verify
     record: Callable[[Credential, web.Request], None]
