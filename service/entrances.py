@@ -104,25 +104,18 @@ class Entrances:
 
     def acceptor(self) -> verification.Accept:
         """Make the function that accepts a presented key from memory and counts its use, for as many as come."""
-        recall, record, count = (
-            self.services.verifier.recall,
-            self.services.usage.record,
-            self.metrics.verifications.count,
-        )
-        times, trusted, clock = (
-            self.metrics.requests.of("/verify", 200),
-            self.core.settings.trusted_proxies,
-            perf_counter,
-        )
+        recall, record = self.services.verifier.recall, self.services.usage.record
+        count, times = self.metrics.verifications.count, self.metrics.requests.of("/verify", 200)
+        trusted = self.core.settings.trusted_proxies
 
         def accept(presented: str, wanted: Wanted, request: web.Request) -> Credential | None:
-            began = clock()
+            began = perf_counter()
             verified = recall(presented, wanted)
             if verified is None or verified.failure is not None or verified.credential is None:
                 return None
             count(verified)
             record(verified.credential, client_address(request, trusted) if trusted else request.remote)
-            times.observe(clock() - began)
+            times.observe(perf_counter() - began)
             return verified.credential
 
         return accept
