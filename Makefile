@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: serve test check format audit faults gateways model simulate bench lock clean
+.PHONY: serve test check format audit faults gateways model simulate chaos chaos-teeth bench lock clean
 
 $(VENV)/.installed: requirements-dev.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "entri needs Python 3.11 or later; set PYTHON=python3.12, say")'
@@ -43,6 +43,12 @@ model: $(VENV)/.installed  ## the revocation protocol's whole state space, and w
 
 simulate: $(VENV)/.installed  ## the revocation protocol's code under SEEDS=100000 seeds of faults
 	$(BIN)/python -m tests.model.simulation --seeds 1-$(or $(SEEDS),100000) $(ARGS)
+
+chaos: $(VENV)/.installed  ## revocation under faults until a million verifications are checked (MINUTES=60 at most)
+	$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),60) $(ARGS)
+
+chaos-teeth: $(VENV)/.installed  ## leave out one rule of the protocol after the other: each has to be noticed
+	$(BIN)/python -m tests.chaos.teeth $(ARGS)
 
 gateways: $(VENV)/.installed  ## nginx and Caddy (and Envoy where it is) as the docs configure them; as root, installs them
 	$(BIN)/python tests/gateways/install.py

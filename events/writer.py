@@ -24,6 +24,8 @@ APPEND: Final = load("events.statements", "append")
 ENSURE_PARTITIONS: Final = load("events.statements", "ensure_partitions")
 MOST_COMMANDS_QUEUED: Final = 10_000
 RECONNECT_PAUSE_S: Final = 0.1
+SEND_LIMIT_S: Final = 3.0
+"""A connection that has not answered for so long is taken for dead: the batch is sent again over another."""
 CONNECTION_LOST: Final = (
     OSError,
     asyncpg.InterfaceError,
@@ -163,7 +165,8 @@ class LogWriter:
 
     async def _send(self, connection: Connection, appends: Sequence[Append]) -> Sequence[Outcome]:
         layout = lay_out(appends)
-        row = await connection.fetchrow(APPEND.text, *layout.arguments)
+        async with asyncio.timeout(SEND_LIMIT_S):
+            row = await connection.fetchrow(APPEND.text, *layout.arguments)
         if row is None:
             raise AssertionError("append_events answers one row")
         if row["head"] + layout.events > self._partitions_end - self._partition_size // 2:
@@ -196,7 +199,8 @@ class LogWriter:
 
     async def _ensure_connection(self) -> Connection:
         if self._connection is None or self._connection.is_closed():
-            self._connection = await self._connect()
+            async with asyncio.timeout(SEND_LIMIT_S):
+                self._connection = await self._connect()
         if not self._partitions_end:
             self._partitions_end = await self._connection.fetchval(ENSURE_PARTITIONS.text, self._partition_size)
         return self._connection

@@ -6,9 +6,6 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
-from functools import partial
-from typing import Final
 
 import structlog
 from aiohttp import web
@@ -26,6 +23,7 @@ from service.bootstrap import bootstrap
 from service.credential import Credential, Verification
 from service.credential_reader import CredentialReader
 from service.database import open_database, prepare
+from service.database_clock import DatabaseClock
 from service.enforcement import Enforcer
 from service.entrances import Core, Entrances, Verifying
 from service.garbage import setting_aside
@@ -51,10 +49,6 @@ from service.web.answers import Surroundings
 log = structlog.get_logger(__name__)
 
 
-now: Final = partial(datetime.now, UTC)
-"""Reads the clock."""
-
-
 @asynccontextmanager
 async def open_core(settings: Settings) -> AsyncIterator[Core]:
     """Open the database and the vault, migrated and checked, and start the writer."""
@@ -68,6 +62,7 @@ async def open_core(settings: Settings) -> AsyncIterator[Core]:
         stack.push_async_callback(hashing.close)
         writer = LogWriter(database.connect, partition_size=settings.partition_size)
         await stack.enter_async_context(writer)
+        clock = DatabaseClock(CLOCK.steady)
         yield Core(
             settings=settings,
             database=database,
@@ -76,8 +71,9 @@ async def open_core(settings: Settings) -> AsyncIterator[Core]:
             hashing=hashing,
             keys=keys,
             installation=await read_installation(pool),
-            commands=TokenCommands(pool=pool, writer=writer, keys=keys, hashing=hashing, clock=now),
-            organizations=OrganizationCommands(writer=writer, clock=now, random_bytes=os.urandom),
+            commands=TokenCommands(pool=pool, writer=writer, keys=keys, hashing=hashing, clock=clock),
+            clock=clock,
+            organizations=OrganizationCommands(writer=writer, clock=clock, random_bytes=os.urandom),
         )
 
 
@@ -110,6 +106,7 @@ async def open_node(core: Core) -> AsyncIterator[Verifying]:
                 lease_s=settings.lease_s,
                 new_incarnation=lambda: secrets.token_hex(16),
                 on_acknowledged=enforcer.acknowledged,
+                on_time=core.clock.note,
             ),
         ) as keeper,
     ):
@@ -130,7 +127,7 @@ def make_entrances(core: Core, verifying: Verifying, catch_up: CatchUp) -> Entra
         process=secrets.token_hex(8),
         complete_rotation=complete_rotation,
         random_bytes=os.urandom,
-        clock=now,
+        clock=core.clock,
     )
     services = Services(
         queries=Queries(pool=core.pool, catch_up=catch_up),

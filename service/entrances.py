@@ -20,6 +20,7 @@ from service.availability import RETRY_AFTER_S, UNAVAILABLE, is_unavailable
 from service.credential import ANYTHING, Credential, Verification, Wanted
 from service.credential_reader import CredentialReader
 from service.database import Database
+from service.database_clock import DatabaseClock
 from service.enforcement import Enforcer
 from service.hashing import HashingPool
 from service.lease import Node
@@ -53,6 +54,7 @@ class Core:
     installation: Installation
     commands: TokenCommands
     organizations: OrganizationCommands
+    clock: DatabaseClock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final, Self
 
 import asyncpg
@@ -58,6 +59,8 @@ class Membership:
     new_incarnation: Callable[[], str]
     on_acknowledged: Callable[[str, int], None]
     """Called with a node's incarnation and how far it has got, this node's own included."""
+    on_time: Callable[[float, float, datetime], None] = lambda *_: None
+    """Called with when the database was asked, when it answered, and what time it said it was."""
 
 
 class LeaseKeeper:
@@ -142,6 +145,7 @@ class LeaseKeeper:
             )
         if row is None:
             raise AssertionError("renew_lease answers one row")
+        self._membership.on_time(renewal.sent_s, CLOCK.steady(), row["now"])
         answer = RenewalAnswer(
             is_registered=row["is_registered"],
             epoch=row["epoch"],
