@@ -40,7 +40,7 @@ class VerifyEndpoint:
     verify: Verify
     record: Callable[[Credential, web.Request], None]
     questions: dict[str, Wanted] = field(default_factory=dict)
-    """What the queries mean that were seen: a gateway asks the same for every request."""
+    """What the queries mean that good keys came with: a gateway asks the same for every request."""
 
 
 def routes(endpoint: VerifyEndpoint, surroundings: Surroundings) -> list[web.RouteDef]:
@@ -74,7 +74,8 @@ def accept_quickly(endpoint: VerifyEndpoint, request: web.Request) -> web.Stream
 async def answer(endpoint: VerifyEndpoint, request: web.Request) -> web.Response:
     """Say whether the presented key is good for what the query asks."""
     try:
-        wanted = question(endpoint, request)
+        is_exact = "rest" not in request.match_info
+        wanted = wanted_of(request.query, is_exact=is_exact)
         presented = presented_key(request.headers)
         verification = await endpoint.verify(presented, wanted)
     except CredentialError as error:
@@ -84,27 +85,17 @@ async def answer(endpoint: VerifyEndpoint, request: web.Request) -> web.Response
     except Exception as error:
         if not is_unavailable(error):
             raise
-        log.warning("verification_unavailable", error=type(error).__name__)
+        log.debug("verification_unavailable", error=type(error).__name__)
         headers = {**NO_STORE, "Retry-After": str(RETRY_AFTER_S)}
         return web.Response(status=503, body=UNAVAILABLE_BODY, content_type="application/json", headers=headers)
     if verification.failure in {Failure.MISSING_SCOPE, Failure.WRONG_ENVIRONMENT}:
         return web.Response(status=403, body=FORBIDDEN_BODY, content_type="application/json", headers=NO_STORE)
     if verification.failure is not None or verification.credential is None:
         return unauthorized()
+    if is_exact and len(endpoint.questions) < MOST_QUESTIONS:
+        endpoint.questions[request.rel_url.raw_query_string] = wanted
     endpoint.record(verification.credential, request)
     return accepted(verification.credential)
-
-
-def question(endpoint: VerifyEndpoint, request: web.Request) -> Wanted:
-    """Read what the key is wanted for, or recognise it. Raises BadQuestionError."""
-    asked = request.rel_url.raw_query_string
-    wanted = endpoint.questions.get(asked)
-    if wanted is None:
-        is_exact = "rest" not in request.match_info
-        wanted = wanted_of(request.query, is_exact=is_exact)
-        if is_exact and len(endpoint.questions) < MOST_QUESTIONS:
-            endpoint.questions[asked] = wanted
-    return wanted
 
 
 class BadQuestionError(Exception):
