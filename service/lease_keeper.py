@@ -33,6 +33,8 @@ RENEWALS_A_LEASE: Final = 4
 CONNECT_LIMIT_S: Final = 1.5
 RECONNECT_PAUSE_S: Final = 0.1
 LEAVE_LIMIT_S: Final = 2.0
+DIGITS: Final = 19
+"""Of the largest 64-bit number; one digit less is more changes than there will ever be."""
 BROKEN: Final = (*CONNECTION_LOST, asyncpg.PostgresError)
 
 Connect = Callable[..., Awaitable[Connection]]
@@ -191,7 +193,7 @@ class LeaseKeeper:
 
     def _hear_acknowledgement(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:
         incarnation, _, applied = str(payload).partition(":")
-        if applied.isdecimal():
+        if is_position(applied):
             self._membership.on_acknowledged(incarnation, int(applied))
 
     def _has_applied(self) -> None:
@@ -234,9 +236,17 @@ async def connected(connect: Connect, **session: str) -> AsyncIterator[Connectio
 
 
 def invalidation_of(payload: str) -> Invalidation | None:
-    """Read a message; None for one that is not ours."""
+    """Read a message; None for one that cannot be ours: it names each of its changes, or none, and positions exist."""
     first, _, rest = payload.partition(":")
-    last, _, subjects = rest.partition(":")
-    if not (first.isdecimal() and last.isdecimal()):
+    last, _, said = rest.partition(":")
+    if not (is_position(first) and is_position(last) and int(first) <= int(last)):
         return None
-    return Invalidation(first=int(first), last=int(last), subjects=tuple(subjects.split(",")) if subjects else None)
+    subjects = tuple(said.split(",")) if said else None
+    if subjects is not None and len(subjects) != int(last) - int(first) + 1:
+        return None
+    return Invalidation(first=int(first), last=int(last), subjects=subjects)
+
+
+def is_position(text: str) -> bool:
+    """Say whether a text is a position that the database could have: a positive 64-bit number in ASCII digits."""
+    return text.isascii() and text.isdecimal() and int(text[:DIGITS]) > 0 and len(text) < DIGITS

@@ -1,7 +1,7 @@
 """The answer to a good key, written in one piece: what a gateway waits for. Must never hold anything but headers.
 
 It leaves out what a response in general may need and this one does not (a body, compression, cookies, chunks), and so
-costs about a third of one. The bytes are those that aiohttp would write.
+costs about a third of one. The bytes are those that aiohttp would write, but that an answer to HEAD says its length.
 """
 
 import time
