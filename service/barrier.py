@@ -46,7 +46,13 @@ class Barrier:
         self._processes = len(registry)
         self._committed_s = committed_s
         self._waiting = {member.incarnation: member for member in registry if member.applied < position}
-        self.ends_s = read_s + longest_wait_s([member.lease_s for member in self._waiting.values()], drift)
+        self._read_s = read_s
+        self._drift = drift
+
+    @property
+    def ends_s(self) -> float:
+        """When none of those still waited for can hold a lease any more: who has acknowledged prolongs nothing."""
+        return self._read_s + longest_wait_s([member.lease_s for member in self._waiting.values()], self._drift)
 
     def acknowledged(self, incarnation: str, applied: int) -> None:
         """Note how far a node has got."""

@@ -17,7 +17,7 @@ from service.barrier import Fence
 from service.enforcement import NotEnforcedError, find_all_revoking, find_revoking
 from tests.postgres.appends import decided
 from tests.postgres.conftest import Database
-from tests.postgres.nodes import Process, change, incarnations, process, until, until_answered
+from tests.postgres.nodes import UNHURRIED_S, Process, change, incarnations, process, until, until_answered
 
 SHORTEST_MS = 500
 LONGEST_MS = 30_000
@@ -338,3 +338,14 @@ async def test_only_an_append_logs_a_change(database: Database, statement: str) 
             await connection.execute(statement)
     finally:
         await connection.close()
+
+
+async def test_a_long_lease_that_has_acknowledged_prolongs_nothing(database: Database) -> None:
+    """Of those who never answered the longest lease is waited for, not that of a process that has answered."""
+    async with process(database, "a") as a, database.owner() as owner, database.history() as history:
+        await owner.execute("insert into auth_node values ('silent', 'silent', $1, 0, 0)", SHORTEST_MS)
+        await history.writer.append(change("tok_1"))
+        async with asyncio.timeout(UNHURRIED_S / 3):
+            fence = await a.enforcer.enforce("tok_1")
+        assert fence is not None
+        assert (fence.acknowledged, fence.waited_out) == (1, 1)

@@ -103,3 +103,13 @@ def test_who_was_waited_out_is_told_as_it_was_counted() -> None:
     fence = waiting.fence(waiting.ends_s + 0.5)
     assert (fence.processes, fence.acknowledged, fence.waited_out) == (2, 1, 1)
     assert fence.took_ms == pytest.approx((2 * 1.02 + MARGIN_S + 1.0) * 1000)
+
+
+def test_who_has_acknowledged_prolongs_nothing() -> None:
+    """The wait ends with the longest lease among those who are still silent."""
+    waiting = barrier(member("long", 0, lease_s=30.0), member("short", 0, lease_s=0.5))
+    assert waiting.ends_s == READ_S + longest_wait_s([30.0])
+    waiting.acknowledged("long", POSITION)
+    assert waiting.ends_s == READ_S + longest_wait_s([0.5])
+    assert not waiting.is_done(waiting.ends_s - 0.001)
+    assert waiting.is_done(waiting.ends_s)
