@@ -82,5 +82,5 @@ class Barrier:
             processes=self._processes,
             acknowledged=self._processes - len(self._waiting),
             waited_out=len(self._waiting),
-            took_ms=(now_s - self._committed_s) * 1000,
+            took_ms=round((now_s - self._committed_s) * 1000, 3),
         )

@@ -176,7 +176,7 @@ async def test_a_query_is_not_answered_to_a_key_that_was_revoked_meanwhile(servi
 
 @pytest.mark.parametrize("junk", ["", "x", "1:2", "a:b:c", "9223372036854775807:1:tok"])
 async def test_a_foreign_message_changes_nothing(service: Service, junk: str) -> None:
-    """What others say on our channels neither breaks anything nor counts as an acknowledgement."""
+    """Junk on our channels neither breaks anything nor counts as an acknowledgement."""
     token = await remembered(service, organization=await service.organization())
     await service.sql("select pg_notify('auth_inv', $1), pg_notify('auth_ack', $1)", junk)
     assert await service.verify(token.key) == 200
