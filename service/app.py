@@ -25,7 +25,7 @@ from service.credential_reader import CredentialReader
 from service.database import open_database, prepare
 from service.database_clock import DatabaseClock
 from service.enforcement import Enforcer
-from service.entrances import Core, Entrances, Verifying
+from service.entrances import Core, Entrances, Lag, Verifying
 from service.garbage import setting_aside
 from service.hashing import HashingPool
 from service.key_files import open_key_file
@@ -155,6 +155,7 @@ def make_entrances(core: Core, verifying: Verifying, catch_up: CatchUp) -> Entra
         services=services,
         catch_up=catch_up,
         metrics=metrics,
+        lag=Lag(catch_up, metrics),
         pace=Pace(core.settings.denials_a_second, CLOCK.steady),
     )
 

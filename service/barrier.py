@@ -29,6 +29,7 @@ class Fence:
     processes: int
     acknowledged: int
     waited_out: int
+    """Those that did not answer and cannot hold a lease any more, or have left."""
     took_ms: float
 
 
@@ -46,6 +47,7 @@ class Barrier:
         self._processes = len(registry)
         self._committed_s = committed_s
         self._waiting = {member.incarnation: member for member in registry if member.applied < position}
+        self._gone = 0
         self._read_s = read_s
         self._drift = drift
 
@@ -65,6 +67,7 @@ class Barrier:
         for incarnation in tuple(self._waiting):
             if incarnation not in there:
                 del self._waiting[incarnation]
+                self._gone += 1
             else:
                 self.acknowledged(incarnation, there[incarnation].applied)
 
@@ -80,7 +83,7 @@ class Barrier:
         """Say how it was reached."""
         return Fence(
             processes=self._processes,
-            acknowledged=self._processes - len(self._waiting),
-            waited_out=len(self._waiting),
+            acknowledged=self._processes - len(self._waiting) - self._gone,
+            waited_out=len(self._waiting) + self._gone,
             took_ms=round((now_s - self._committed_s) * 1000, 3),
         )

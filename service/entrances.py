@@ -36,6 +36,7 @@ from service.web import verification
 from service.web.address import client_address
 from service.web.credentials import CredentialError, presented_key
 
+LONGEST_LAG_S: Final = 1.0
 LONGEST_VERIFICATION_S: Final = 0.9
 """Of a key that is not remembered: more than the database's limit, for the hash after it, and less than the second that
 a gateway waits."""
@@ -68,6 +69,26 @@ class Verifying:
     reader: CredentialReader
 
 
+class Lag:
+    """How far the read models are behind, which the database is asked; a scrape waits no longer than a second."""
+
+    def __init__(self, catch_up: CatchUp, metrics: Metrics) -> None:
+        self._catch_up = catch_up
+        self._metrics = metrics
+        self._asking: asyncio.Task[None] | None = None
+
+    async def refreshed(self) -> None:
+        """Ask again; where the database is away, or only hangs, the last values stay."""
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self._ask(), name="lag")
+        await asyncio.wait([self._asking], timeout=LONGEST_LAG_S)
+
+    async def _ask(self) -> None:
+        with contextlib.suppress(*UNAVAILABLE):
+            for name, events in (await self._catch_up.lag()).items():
+                self._metrics.read_model_lag.labels(name).set(events)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entrances:
     """What the routes call, one of each a process."""
@@ -78,6 +99,7 @@ class Entrances:
     catch_up: CatchUp
     metrics: Metrics
     pace: Pace
+    lag: Lag
     requests: Requests = field(default_factory=Requests)
     draining: asyncio.Event = field(default_factory=asyncio.Event)
     replaced: asyncio.Event = field(default_factory=asyncio.Event)
@@ -153,9 +175,7 @@ class Entrances:
 
     async def expose(self) -> str:
         """Write the metrics; where the database must be asked for one and is away, the last value stays."""
-        with contextlib.suppress(*UNAVAILABLE):
-            for name, events in (await self.catch_up.lag()).items():
-                self.metrics.read_model_lag.labels(name).set(events)
+        await self.lag.refreshed()
         return generate_latest(self.metrics.registry).decode()
 
     async def draining_problem(self) -> str | None:
