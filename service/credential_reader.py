@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 import asyncpg
+import structlog
 
 from events.statement import Connection, load
-from events.writer import CONNECTION_LOST
 from service.lease_keeper import CONNECT_LIMIT_S, RECONNECT_PAUSE_S, Connect
 
 FIND_CREDENTIALS: Final = load("service.statements", "find_credentials")
@@ -34,6 +34,9 @@ PLANNED: Final = {
 
 class ReadingUnavailableError(Exception):
     """The database did not answer in time, or too many wait for it: it says nothing about the key."""
+
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +105,7 @@ class CredentialReader:
         while True:
             try:
                 connection = await self._connection()
-            except (*CONNECTION_LOST, asyncpg.PostgresError):
+            except Exception:  # noqa: BLE001 -- whatever it was, there is no connection
                 if not self._connected:
                     self._fail_all()
                 await asyncio.sleep(RECONNECT_PAUSE_S)
@@ -110,8 +113,8 @@ class CredentialReader:
             self._connected += 1
             try:
                 await self._serve(connection)
-            except (*CONNECTION_LOST, asyncpg.PostgresError):
-                pass  # whoever waits is answered over the next connection
+            except Exception as error:  # noqa: BLE001 -- whatever it was, the next connection may do better
+                log.debug("look_ups_interrupted", error=type(error).__name__)
             finally:
                 self._connected -= 1
                 connection.terminate()

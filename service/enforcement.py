@@ -127,7 +127,7 @@ class Enforcer:
                         await self._pause()
                         async with asyncio.timeout(LIMIT_S):
                             await self._step(connection)
-            except BROKEN as error:
+            except Exception as error:  # noqa: BLE001 -- whatever it was, what waits is taken up again
                 if self.waiting:
                     log.warning("enforcement_interrupted", error=type(error).__name__, waiting=self.waiting)
                 self._give_up(before_s=self._clock() - PATIENCE_S)

@@ -115,7 +115,7 @@ class LeaseKeeper:
                         self._is_renewing = True
                         self._tried.set()
                         await self._until_due()
-            except BROKEN as error:
+            except Exception as error:  # noqa: BLE001 -- whatever it was, the lease is over unless this goes on
                 if self._is_renewing:
                     log.warning("lease_not_renewed", error=type(error).__name__)
                 self._is_renewing = False
@@ -169,8 +169,9 @@ class LeaseKeeper:
                 raise AssertionError("there is one renewal at a time")
         if not {CHANGES, ACKNOWLEDGEMENTS} <= set(row["channels"]):
             log.warning("no_longer_listening")
-            await connection.execute(LISTEN_CHANGES.text)
-            await connection.execute(LISTEN_ACKNOWLEDGEMENTS.text)
+            async with asyncio.timeout(self._limit_s):
+                await connection.execute(LISTEN_CHANGES.text)
+                await connection.execute(LISTEN_ACKNOWLEDGEMENTS.text)
 
     async def _join(self, connection: Connection) -> None:
         incarnation, lease_ms = self._membership.new_incarnation(), round(self._membership.lease_s * 1000)
@@ -211,7 +212,8 @@ class LeaseKeeper:
                         await self._applied.wait()
                         self._applied.clear()
                         await self._tell(connection)
-            except BROKEN:
+            except Exception as error:  # noqa: BLE001 -- whatever it was, it is told again
+                log.debug("not_acknowledged", error=type(error).__name__)
                 self._applied.set()
             await asyncio.sleep(RECONNECT_PAUSE_S)
 
