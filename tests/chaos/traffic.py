@@ -26,6 +26,7 @@ MOST_AT_ONE_NODE: Final = 48
 OVER_GRAPHQL: Final = 0.02
 LONGEST_PAUSE_S: Final = 0.1
 RETRY_S: Final = 0.02
+ISSUED_WITHIN_S: Final = 5.0
 ANSWERED_WITHIN_S: Final = 30.0
 
 
@@ -142,7 +143,10 @@ class Traffic:
         while True:
             self._made += 1
             node = self.rng.choice(self.fleet.reachable or self.fleet.nodes)
-            _, payload = await graph.run(node, self.fleet.key, graph.CREATE, name=f"token {self._made}")
+            payload = None
+            with suppress(TimeoutError):  # it was stopped meanwhile; who stopped it may wait for a token
+                async with asyncio.timeout(ISSUED_WITHIN_S):
+                    _, payload = await graph.run(node, self.fleet.key, graph.CREATE, name=f"token {self._made}")
             if payload is not None:
                 assert not payload["userErrors"], payload
                 return self._token(payload["token"]["id"], payload["secret"])
