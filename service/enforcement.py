@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final, Self
 
-import asyncpg
 import orjson
 import structlog
 
 from events.statement import Connection, Pool, load
-from events.writer import CONNECTION_LOST
+from projections.runner import happens
 from service.barrier import Barrier, Fence, Member
 from service.lease_keeper import Connect, connected
 
@@ -38,7 +37,6 @@ ORPHANED_AFTER: Final = timedelta(seconds=5)
 MOST_SWEPT: Final = 1_000
 MOST_REVOKING: Final = 10_000
 REMEMBERED_FOR: Final = timedelta(days=1)
-BROKEN: Final = (*CONNECTION_LOST, asyncpg.PostgresError)
 
 log = structlog.get_logger(__name__)
 
@@ -124,7 +122,8 @@ class Enforcer:
                     connection.add_termination_listener(lambda _: self._wake.set())
                     self._heard.clear()  # it may have been of another history of the database
                     while not connection.is_closed():
-                        await self._pause()
+                        await happens(self._wake, within_s=self._pause_s())
+                        self._wake.clear()
                         async with asyncio.timeout(LIMIT_S):
                             await self._step(connection)
             except Exception as error:  # noqa: BLE001 -- whatever it was, what waits is taken up again
@@ -132,12 +131,6 @@ class Enforcer:
                     log.warning("enforcement_interrupted", error=type(error).__name__, waiting=self.waiting)
                 self._give_up(before_s=self._clock() - PATIENCE_S)
             await asyncio.sleep(RECONNECT_PAUSE_S)
-
-    async def _pause(self) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._pause_s()):
-                await self._wake.wait()
-        self._wake.clear()
 
     def _pause_s(self) -> float:
         if not self._open:

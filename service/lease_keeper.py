@@ -18,6 +18,7 @@ import structlog
 
 from events.statement import Connection, load
 from events.writer import CONNECTION_LOST
+from projections.runner import happens
 from service.credential import Verification
 from service.lease import MOST_CHANGES, Change, Clock, Heard, Invalidation, Node, RenewalAnswer, Renewed
 
@@ -131,10 +132,9 @@ class LeaseKeeper:
         connection.add_termination_listener(lambda _: self._due.set())
 
     async def _until_due(self) -> None:
-        with contextlib.suppress(TimeoutError):
-            # Not all at once, where many processes began together; and never later than a quarter of the lease.
-            async with asyncio.timeout(self._limit_s * random.uniform(0.8, 1.0)):  # noqa: S311 -- no secret hangs on it
-                await self._due.wait()
+        # Not all at once, where many processes began together; and never later than a quarter of the lease.
+        within_s = self._limit_s * random.uniform(0.8, 1.0)  # noqa: S311 -- no secret hangs on it
+        await happens(self._due, within_s=within_s)
         self._due.clear()
 
     async def _renew(self, connection: Connection) -> None:
