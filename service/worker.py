@@ -19,7 +19,7 @@ import structlog
 
 from service.app import Expose, serving_on
 from service.channel import Channel, ChannelError, open_channel
-from service.cli import run, tell_signals
+from service.cli.running import run, tell_signals
 from service.entrances import Entrances
 from service.listening import Door, first_of
 from service.settings import Settings
