@@ -28,6 +28,7 @@ __all__ = (
     "count_tokens",
     "find_names",
     "find_tokens",
+    "joined",
     "page_tokens",
     "row_json",
     "sort_value",
@@ -71,7 +72,12 @@ class TokenView:
 def view_of(row: asyncpg.Record) -> TokenView:
     """Read a token and its use from a joined row; use that is not known yet is none."""
     state = state_of(row)
-    used = LastUsed(
+    return joined(state, used_of(state, row))
+
+
+def used_of(state: TokenState, row: asyncpg.Record) -> LastUsed:
+    """Read a token's use from a joined row."""
+    return LastUsed(
         token_id=state.id,
         organization=state.organization,
         use_count=row["use_count"] or 0,
@@ -80,6 +86,10 @@ def view_of(row: asyncpg.Record) -> TokenView:
         newest_last_used_at=row["newest_last_used_at"],
         previous_last_used_at=row["previous_last_used_at"],
     )
+
+
+def joined(state: TokenState, used: LastUsed) -> TokenView:
+    """Put a token and its use together."""
     return TokenView(
         state=state,
         use_count=used.use_count,

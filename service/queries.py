@@ -32,6 +32,7 @@ from projections.tokens import (
 )
 from service.authorization import Principal
 from service.enforcement import find_all_revoking, find_revoking
+from service.time_travel import TimeTravel
 
 LONGEST_WAIT_S: Final = 5.0
 POLL_S: Final = 0.1
@@ -48,6 +49,11 @@ class Queries:
     pool: Pool
     catch_up: CatchUp
     longest_wait_s: float = LONGEST_WAIT_S
+
+    @property
+    def past(self) -> TimeTravel:
+        """Read what was."""
+        return TimeTravel(pool=self.pool)
 
     async def organization(self, principal: Principal) -> OrganizationState:
         """Read the principal's organization. Raises ForbiddenError."""

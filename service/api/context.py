@@ -2,19 +2,26 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from strawberry.dataloader import DataLoader
 from strawberry.types import Info
 
 from events.envelope import Actor
 from events.log import Installation
+from events.tokens import TokenState
+from projections.past import Leave
 from projections.tokens import TokenView
 from service.authorization import Caller
 from service.cursors import Cursors
 from service.queries import Queries
+from service.time_travel import PastToken
 from service.token_commands import TokenCommands
 from service.usage import UsageRecorder
 from service.verify import Verifier
+
+MOST_FOLDED: Final = 10_000
+"""How many events of the past one request may have folded: some tenths of a second of a processor."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,20 +43,33 @@ class Context:
     services: Services
     cursors: Cursors = field(init=False)
     tokens: DataLoader[str, TokenView | None] = field(init=False)
+    past_tokens: DataLoader[PastToken, TokenState | None] = field(init=False)
+    past_views: DataLoader[tuple[TokenState, int], TokenView] = field(init=False)
     revoking: DataLoader[str, bool] = field(init=False)
     actor_names: DataLoader[Actor, str] = field(init=False)
+    leave: Leave = field(default_factory=lambda: Leave(MOST_FOLDED))
 
     def __post_init__(self) -> None:
         """Make the loaders, which read each thing once a request and many at a time."""
         organization = self.caller.principal.organization
         self.cursors = Cursors(installation=self.services.installation, organization=organization)
         self.tokens = DataLoader(load_fn=self._load_tokens)
+        self.past_tokens = DataLoader(load_fn=self._load_past_tokens)
+        self.past_views = DataLoader(load_fn=self._load_past_views)
         self.revoking = DataLoader(load_fn=self._load_revoking)
         self.actor_names = DataLoader(load_fn=self._load_names)
 
     async def _load_tokens(self, ids: list[str]) -> Sequence[TokenView | None]:
         found = await self.services.queries.tokens_by_id(self.caller.principal, ids)
         return [found.get(token_id) for token_id in ids]
+
+    async def _load_past_tokens(self, asked: list[PastToken]) -> Sequence[TokenState | None]:
+        past, principal = self.services.queries.past, self.caller.principal
+        return [await past.state(principal, one, self.leave) for one in asked]
+
+    async def _load_past_views(self, asked: list[tuple[TokenState, int]]) -> Sequence[TokenView]:
+        past = self.services.queries.past
+        return [await past.view(state, position, self.leave) for state, position in asked]
 
     async def _load_revoking(self, ids: list[str]) -> Sequence[bool]:
         found = await self.services.queries.revoking(ids)

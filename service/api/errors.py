@@ -13,11 +13,13 @@ from graphql import GraphQLError, GraphQLInputType, get_nullable_type, is_input_
 from strawberry.exceptions import StrawberryInputCoercionError
 
 from events.writer import OutcomeUnknownError
+from projections.past import TooLongError
 from service.authorization import ForbiddenError, RestrictedError
 from service.availability import is_unavailable
 from service.cursors import ExpiredCursorError, InvalidCursorError
 from service.enforcement import NotEnforcedError
 from service.queries import NotReachedError
+from service.time_travel import BeyondHeadError
 
 Code = Literal[
     "UNAUTHENTICATED",
@@ -41,6 +43,8 @@ _CODES: Final[Mapping[type[Exception], Code]] = {
     InvalidCursorError: "INVALID_CURSOR",
     ExpiredCursorError: "CURSOR_EXPIRED",
     NotReachedError: "UNAVAILABLE",
+    BeyondHeadError: "BAD_USER_INPUT",
+    TooLongError: "QUERY_TOO_COMPLEX",
     OutcomeUnknownError: "UNAVAILABLE",
     NotEnforcedError: "UNAVAILABLE",
 }

@@ -1,6 +1,7 @@
 """Events in the API: an interface, a type for each event type, and the connection. Must never decide who may read."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -13,6 +14,7 @@ from service.api.enums import EventOrder, GapCause, TokenKind
 from service.api.nodes import Actor, Node
 from service.api.pages import Page, PageInfo
 from service.api.scalars import Json, given_fields
+from service.time_travel import Moment
 
 if TYPE_CHECKING:
     from service.api.tokens import Token
@@ -23,6 +25,7 @@ class Event(Node):
     """A fact."""
 
     recorded: strawberry.Private[RecordedEvent]
+    as_of: strawberry.Private[Moment | None] = None
     position: str = strawberry.field(description="Its place in the organization's history, from 1, without gaps.")
     type: str = strawberry.field(description="The event type.")
     occurred_at: datetime = strawberry.field(description="When it happened, by the clock of the process that saw it.")
@@ -48,11 +51,15 @@ class TokenEvent(Event):
 
     token_id: strawberry.ID = strawberry.field(description="The token's id.")
 
-    @strawberry.field(description="The token as it is now; null where it may not be seen.")
+    @strawberry.field(
+        description="The token as it is now, or was at the position that was asked for; null where it may not be seen."
+    )
     async def token(self, info: ApiInfo) -> Annotated["Token", strawberry.lazy("service.api.tokens")] | None:
         """Load the token."""
-        from service.api.tokens import token_of  # noqa: PLC0415 -- tokens have events and events have tokens
+        from service.api.tokens import past_token, token_of  # noqa: PLC0415 -- tokens have events and events have tokens
 
+        if self.as_of is not None:
+            return await past_token(info, str(self.token_id), self.as_of)
         return token_of(await info.context.tokens.load(str(self.token_id)))
 
 
@@ -169,12 +176,13 @@ SHOWN: Final[Mapping[str, tuple[Callable[..., Event], OwnFields]]] = {
 """How each event type is shown; a test holds it against the registry."""
 
 
-def shown_event(recorded: RecordedEvent) -> Event:
-    """Show an event as the type of its name."""
+def shown_event(recorded: RecordedEvent, *, as_of: Moment | None = None) -> Event:
+    """Show an event as the type of its name, with what is about it as of a moment, or else of now."""
     make, own_fields = SHOWN[recorded.type]
     return make(
         id=strawberry.ID(recorded.event_id),
         recorded=recorded,
+        as_of=as_of,
         position=str(recorded.organization_position),
         type=recorded.type,
         occurred_at=recorded.occurred_at,
@@ -234,21 +242,39 @@ WhichEvents = Annotated[EventFilterInput | None, strawberry.argument(description
 WhichWay = Annotated[EventOrder, strawberry.argument(description="Which way.")]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Within:
+    """The part of a history that a page is of: one subject's, and no later than a moment."""
+
+    subject: str | None = None
+    as_of: Moment | None = None
+
+    @property
+    def end(self) -> int:
+        """Name the position that all of it is before."""
+        return BEYOND if self.as_of is None else self.as_of.position + 1
+
+
 async def events_page(
-    context: Context, page: Page, order: EventOrder, filtered: EventFilterInput | None, *, subject: str | None = None
+    context: Context,
+    page: Page,
+    order: EventOrder,
+    filtered: EventFilterInput | None,
+    *,
+    within: Within = Within(),
 ) -> EventConnection:
-    """Read a page of the organization's history, or of one subject's."""
+    """Read a page of the organization's history, or of a part of it."""
     given = {} if filtered is None else given_fields("filter", filtered)
     newest_first = (order is EventOrder.NEWEST_FIRST) != page.backward
     position = None if page.cursor is None else context.cursors.event_position(page.cursor)
     query = HistoryQuery(
         organization=context.caller.principal.organization,
         after=0 if newest_first or position is None else position,
-        before=position if newest_first and position is not None else BEYOND,
+        before=min(position, within.end) if newest_first and position is not None else within.end,
         limit=page.size + 1,
         newest_first=newest_first,
         types=given.get("types"),
-        subjects=subjects_of(given.get("token_ids"), subject),
+        subjects=subjects_of(given.get("token_ids"), within.subject),
         actors=given.get("actor_ids"),
         occurred_from=given.get("occurred_from"),
         occurred_before=given.get("occurred_before"),
@@ -259,7 +285,10 @@ async def events_page(
         shown.reverse()
     cursors = [context.cursors.of_event(recorded.organization_position) for recorded in shown]
     return EventConnection(
-        edges=[EventEdge(cursor=c, node=shown_event(recorded)) for c, recorded in zip(cursors, shown, strict=True)],
+        edges=[
+            EventEdge(cursor=cursor, node=shown_event(recorded, as_of=within.as_of))
+            for cursor, recorded in zip(cursors, shown, strict=True)
+        ],
         page_info=page.info(cursors, more=len(found) > page.size),
     )
 

@@ -31,6 +31,7 @@ from service.api.tokens import (
     TokenConnection,
     TokenFilterInput,
     TokenOrder,
+    past_token,
     token_of,
     tokens_page,
 )
@@ -73,10 +74,26 @@ class Query:
                 return None if state is None else shown_organization(state)
         return None
 
-    @strawberry.field(description="A token; null when there is no such. Needs the scope tokens:read.")
-    async def token(self, info: ApiInfo, id: Id) -> Token | None:  # noqa: A002 -- its name in the API
+    @strawberry.field(
+        description="A token; null when there is no such. Needs the scope tokens:read. With atPosition, the token as "
+        "it was when the organization's history ended there, folded from the log; null before it was issued. That "
+        "needs events:read too. Its status and overlap are those of the instant when that position was recorded, "
+        "lastUsedAt and useCount are what had been recorded of its use by then, and its events end there."
+    )
+    async def token(
+        self,
+        info: ApiInfo,
+        id: Id,  # noqa: A002 -- its name in the API
+        at_position: Annotated[
+            str | None, strawberry.argument(description="A position of the organization's history; null: now.")
+        ] = None,
+    ) -> Token | None:
         """Find a token."""
-        return token_of(await info.context.tokens.load(id))
+        if at_position is None:
+            return token_of(await info.context.tokens.load(id))
+        position = position_of("atPosition", at_position)
+        moment = await info.context.services.queries.past.moment(info.context.caller.principal, position)
+        return await past_token(info, id, moment)
 
     @strawberry.field(
         description="The organization's tokens. Needs the scope tokens:read. "
@@ -97,7 +114,9 @@ class Query:
         """Read a page of tokens."""
         page = page_of(first, after, last, before)
         if min_position is not None:
-            await info.context.services.queries.wait_for(info.context.caller.principal, position_of(min_position))
+            await info.context.services.queries.wait_for(
+                info.context.caller.principal, position_of("minPosition", min_position)
+            )
         filtered = TokenFilter() if filter is None else filter.to_filter()
         return await tokens_page(info.context, page, order_by, filtered)
 
@@ -184,10 +203,10 @@ class Mutation:
         return await mutations.revoke_token(info.context, given)
 
 
-def position_of(text: str) -> int:
+def position_of(name: str, text: str) -> int:
     """Read a position argument. Raises ApiError BAD_USER_INPUT."""
     if not (text.isascii() and text.isdigit() and len(text) <= len(str(2**63 - 1)) and 1 <= int(text) < 2**63):
-        raise ApiError("BAD_USER_INPUT", "minPosition is a position: a whole number from 1 in decimal")
+        raise ApiError("BAD_USER_INPUT", f"{name} is a position: a whole number from 1 in decimal")
     return int(text)
 
 

@@ -1,6 +1,8 @@
 """Tokens in the API: the type, its connection, and what they are asked with. Must never hold a secret."""
 
+from collections.abc import Awaitable, Callable, Generator
 from datetime import datetime
+from typing import Any, Generic, TypeVar, cast
 
 import strawberry
 
@@ -16,10 +18,13 @@ from projections.tokens import (
 from service.api.context import ApiInfo, Context
 from service.api.enums import EventOrder, OrderDirection, TokenKind, TokenOrderField, TokenStatus
 from service.api.errors import ApiError
-from service.api.events import EventConnection, WhichEvents, WhichWay, events_page
+from service.api.events import EventConnection, WhichEvents, WhichWay, Within, events_page
 from service.api.nodes import Actor, Node
 from service.api.pages import After, Before, First, Last, Page, PageInfo, page_of
 from service.api.scalars import given_fields
+from service.time_travel import Moment, PastToken
+
+Found = TypeVar("Found")
 
 
 @strawberry.type(
@@ -39,6 +44,7 @@ class Token(Node):
     """A credential."""
 
     view: strawberry.Private[TokenView]
+    as_of: strawberry.Private[Moment | None] = None
     kind: TokenKind = strawberry.field(description="What the token is for.")
     name: str = strawberry.field(description="What people call it.")
     hint: str = strawberry.field(description="The first and last four characters of its secret, safe to show.")
@@ -52,10 +58,12 @@ class Token(Node):
     revoked_at: datetime | None = strawberry.field(description="When it was revoked.")
     revoked_reason: str | None = strawberry.field(description="Why it was revoked, in its revoker's words.")
 
-    @strawberry.field(description="Whether it works now.")
+    @strawberry.field(description="Whether it works now, or did at the position that was asked for.")
     async def status(self, info: ApiInfo) -> TokenStatus:
         """Compute the status, which depends on the clock and on who knows of a revocation."""
         state = self.view.state
+        if self.as_of is not None:
+            return status_of(state, self.as_of.at)
         is_revoking = state.revoked_at is not None and await info.context.revoking.load(state.id)
         return status_of(state, info.context.services.commands.clock(), is_revoking=is_revoking)
 
@@ -67,8 +75,9 @@ class Token(Node):
     @strawberry.field(description="The overlap of two secrets after a rotation, while there is one.")
     def overlap(self, info: ApiInfo) -> RotationOverlap | None:
         """Compute the overlap, which depends on the clock."""
-        state = self.view.state
-        if state.overlap_ends_at is None or not state.has_overlap(info.context.services.commands.clock()):
+        state, as_of = self.view.state, self.as_of
+        now = info.context.services.commands.clock() if as_of is None else as_of.at
+        if state.overlap_ends_at is None or not state.has_overlap(now):
             return None
         return RotationOverlap(
             previous_hint=state.previous_hint or "",
@@ -91,7 +100,8 @@ class Token(Node):
     ) -> EventConnection | None:
         """Read a page of the token's history."""
         page = page_of(first, after, last, before)
-        return await events_page(info.context, page, order, filter, subject=str(self.id))
+        within = Within(subject=str(self.id), as_of=self.as_of)
+        return await events_page(info.context, page, order, filter, within=within)
 
 
 def token_of(view: TokenView | None) -> Token | None:
@@ -118,6 +128,53 @@ def shown_token(view: TokenView) -> Token:
         revoked_at=state.revoked_at,
         revoked_reason=state.revoked_reason,
     )
+
+
+class WhenSelected(Generic[Found]):
+    """A field's value that is found only when the field is selected: whoever executes a document awaits it."""
+
+    def __init__(self, find: Callable[[], Awaitable[Found]]) -> None:
+        self._find = find
+
+    def __await__(self) -> Generator[Any, Any, Found]:
+        """Find it."""
+        return self._find().__await__()
+
+
+def when_selected(find: Callable[[], Awaitable[Found]]) -> Found:
+    """Put off finding a field's value; in the eyes of the type checker it is there already."""
+    return cast("Found", WhenSelected(find))
+
+
+async def past_token(info: ApiInfo, token_id: str, moment: Moment) -> Token | None:
+    """Show a token as of a moment. Its use, which may take folding many events, is found when it is selected."""
+    loaders = info.context
+    state = await loaders.past_tokens.load(PastToken(token_id, moment.position))
+    if state is None:
+        return None
+
+    async def view() -> TokenView:
+        return await loaders.past_views.load((state, moment.position))
+
+    async def last_used_at() -> datetime | None:
+        return (await view()).last_used_at
+
+    async def use_count() -> str:
+        return str((await view()).use_count)
+
+    async def previous_last_used_at() -> datetime | None:
+        return (await view()).previous_last_used_at
+
+    unfolded = TokenView(
+        state=state,
+        use_count=0,
+        last_used_at=None,
+        previous_last_used_at=when_selected(previous_last_used_at),
+    )
+    token = shown_token(unfolded)
+    token.as_of = moment
+    token.last_used_at, token.use_count = when_selected(last_used_at), when_selected(use_count)
+    return token
 
 
 @strawberry.type(description="A token's place in a connection.")
