@@ -22,6 +22,7 @@ BEYOND: Final = 2**63 - 1
 
 READ_STREAM: Final = load("events.statements", "read_stream")
 READ_AFTER: Final = load("events.statements", "read_after")
+READ_LOG_BETWEEN: Final = load("events.statements", "read_log_between")
 READ_HISTORY_FORWARD: Final = load("events.statements", "read_history_forward")
 READ_HISTORY_BACKWARD: Final = load("events.statements", "read_history_backward")
 READ_SUBJECTS_FORWARD: Final = load("events.statements", "read_subjects_forward")
@@ -81,8 +82,47 @@ async def follow_to_head(pool: Pool, position: Position, *, batch: int = 1000) -
         position = page[-1].position
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Following:
+    """What somebody follows: an organization's history by its own positions, or the whole log by the log's."""
+
+    organization: str | None = None
+    types: tuple[str, ...] | None = None
+    subjects: tuple[str, ...] | None = None
+
+
+async def read_end(pool: Pool, following: Following) -> int:
+    """Read the last position of what is followed, 0 when there is none."""
+    if following.organization is None:
+        return await read_head(pool)
+    return await read_organization_head(pool, following.organization)
+
+
+async def read_between(pool: Pool, following: Following, *, after: int, until: int) -> list[asyncpg.Record]:
+    """Read the stored rows of a range of positions, which bounds the cost however little a filter lets through."""
+    if following.organization is None:
+        return await pool.fetch(
+            READ_LOG_BETWEEN.text, after, until, following.types, following.subjects, *kinds_of(following.types)
+        )
+    query = HistoryQuery(
+        organization=following.organization,
+        after=after,
+        before=until + 1,
+        limit=until - after,
+        newest_first=False,
+        types=following.types,
+        subjects=following.subjects,
+    )
+    return await history_rows(pool, query)
+
+
 async def read_history(pool: Pool, query: HistoryQuery) -> list[RecordedEvent]:
     """Read a page of an organization's history. The page costs the same wherever it is."""
+    return [from_row(row) for row in await history_rows(pool, query)]
+
+
+async def history_rows(pool: Pool, query: HistoryQuery) -> list[asyncpg.Record]:
+    """Read a page of an organization's history as it is stored."""
     arguments: list[object] = [
         query.organization,
         query.after,
@@ -99,7 +139,7 @@ async def read_history(pool: Pool, query: HistoryQuery) -> list[RecordedEvent]:
     else:
         statement = READ_SUBJECTS_BACKWARD if query.newest_first else READ_SUBJECTS_FORWARD
         arguments.append(query.subjects)
-    return [from_row(row) for row in await pool.fetch(statement.text, *arguments)]
+    return await pool.fetch(statement.text, *arguments)
 
 
 def kinds_of(types: Sequence[str] | None) -> tuple[bool, bool]:

@@ -15,6 +15,7 @@ import uvloop
 from events.migrate import MigrationError
 from events.refusals import Refused
 from events.writer import LogUnavailableError, OutcomeUnknownError
+from projections.past import PastError
 from projections.rebuild import RebuildError
 from service.availability import UNAVAILABLE
 from service.bootstrap import BootstrapError
@@ -35,6 +36,7 @@ EXPECTED = (
     LogUnavailableError,
     MigrationError,
     OutcomeUnknownError,
+    PastError,
     RebuildError,
     WorkersError,
 )
