@@ -19,6 +19,7 @@ from service.availability import is_unavailable
 from service.cursors import ExpiredCursorError, InvalidCursorError
 from service.enforcement import NotEnforcedError
 from service.queries import NotReachedError
+from service.tail import HistoryLostError
 from service.time_travel import BeyondHeadError
 
 Code = Literal[
@@ -42,6 +43,7 @@ _CODES: Final[Mapping[type[Exception], Code]] = {
     RestrictedError: "UNAUTHENTICATED",
     InvalidCursorError: "INVALID_CURSOR",
     ExpiredCursorError: "CURSOR_EXPIRED",
+    HistoryLostError: "CURSOR_EXPIRED",
     NotReachedError: "UNAVAILABLE",
     BeyondHeadError: "BAD_USER_INPUT",
     TooLongError: "QUERY_TOO_COMPLEX",

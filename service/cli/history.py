@@ -26,9 +26,8 @@ from service.cli.running import DATABASE_OPTIONS, examples, run, settings_option
 from service.database import Database, open_database, prepare
 from service.lease_keeper import Connect, connected
 from service.settings import Settings
+from service.tail import CHANNEL
 
-CHANNEL: Final = "entri_log"
-"""Where it is told that the log has grown."""
 POLL_S: Final = 1.0
 RECONNECT_PAUSE_S: Final = 0.5
 SPAN: Final = 2000
