@@ -122,7 +122,9 @@ async def test_who_may_look_back(story: Story) -> None:
     own = await story.service.gql(no_tokens.key, AT, {"id": no_tokens.id, "at": latest})
     assert own.data["token"]["id"] == no_tokens.id
     foreign = await issue("*:*")
-    assert (await story.at("1", key=foreign.key)).data["token"] is None
+    for _ in range(story.positions["created"]):
+        await issue(organization=foreign.organization)
+    assert (await story.at(position, key=foreign.key)).data["token"] is None
 
 
 async def test_the_past_costs_no_more_than_it_may(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
