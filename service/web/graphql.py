@@ -18,6 +18,7 @@ from aiohttp import web
 from service.api.execution import Execution, Executor, GraphQLRequest
 from service.web.credentials import CredentialError
 from service.web.graphiql import explorer_page
+from service.web.parameters import RefusedError, parameters
 
 Principal = TypeVar("Principal")
 Authenticate = Callable[[web.Request], Awaitable[Principal]]
@@ -53,16 +54,6 @@ class GraphQLEndpoint(Generic[Principal]):
     new_request_id: Callable[[], str] = lambda: secrets.token_hex(16)
 
 
-class _RefusedError(Exception):
-    """The request ends here: a status, a message that quotes nothing, headers."""
-
-    def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(message)
-        self.status = status
-        self.message = message
-        self.headers = dict(headers or {})
-
-
 def routes(endpoint: GraphQLEndpoint[Principal]) -> list[web.RouteDef]:
     """Return the one route, for every method: those not allowed get a GraphQL-shaped body too."""
 
@@ -83,7 +74,7 @@ async def _answer(endpoint: GraphQLEndpoint[Principal], request: web.Request) ->
     media_type = _negotiated(request.headers.getall("Accept", []))
     try:
         response = await _admitted(endpoint, request, request_id, media_type)
-    except _RefusedError as refused:
+    except RefusedError as refused:
         response = _failure(refused.status, refused.message, media_type)
         response.headers.update(refused.headers)
     except CredentialError as error:
@@ -106,7 +97,7 @@ async def _admitted(
     endpoint: GraphQLEndpoint[Principal], request: web.Request, request_id: str, media_type: str
 ) -> web.Response:
     if request.method not in {"GET", "POST"}:
-        raise _RefusedError(405, "Use POST, or GET for queries.", {"Allow": "GET, POST"})
+        raise RefusedError(405, "Use POST, or GET for queries.", {"Allow": "GET, POST"})
     if endpoint.explorer and _wants_page(request):
         return explorer_page()
     principal = await endpoint.authenticate(request)
@@ -126,30 +117,12 @@ async def _admitted(
     return _executed(execution, media_type)
 
 
-def parameters(given: object) -> GraphQLRequest:
-    """Check the parameters of one request, or refuse it with 400."""
-    if isinstance(given, list):
-        raise _RefusedError(400, "Batches are not supported: send one operation per request.")
-    if not isinstance(given, dict):
-        raise _RefusedError(400, "The body must be a JSON object.")
-    query, variables, name = given.get("query"), given.get("variables"), given.get("operationName")
-    if not isinstance(query, str):
-        raise _RefusedError(400, "The parameter 'query' must be a string.")
-    if not isinstance(variables, dict | None):
-        raise _RefusedError(400, "The parameter 'variables' must be an object or null.")
-    if not isinstance(name, str | None):
-        raise _RefusedError(400, "The parameter 'operationName' must be a string or null.")
-    if not isinstance(given.get("extensions"), dict | None):
-        raise _RefusedError(400, "The parameter 'extensions' must be an object or null.")
-    return GraphQLRequest(query=query, variables=variables or {}, operation_name=name or None)
-
-
 def _from_url(request: web.Request) -> GraphQLRequest:
     given: dict[str, object] = {}
     for name in ("query", "variables", "operationName", "extensions"):
         values = request.query.getall(name, [])
         if len(values) > 1:
-            raise _RefusedError(400, f"The parameter '{name}' is given more than once.")
+            raise RefusedError(400, f"The parameter '{name}' is given more than once.")
         if values and name in {"variables", "extensions"}:
             given[name] = _json(values[0].encode("utf-8", "surrogatepass"), f"The parameter '{name}'")
         elif values:
@@ -159,12 +132,12 @@ def _from_url(request: web.Request) -> GraphQLRequest:
 
 async def _body(endpoint: GraphQLEndpoint[Principal], request: web.Request) -> bytes:
     if request.content_type != JSON:
-        raise _RefusedError(415, "The Content-Type must be application/json.")
+        raise RefusedError(415, "The Content-Type must be application/json.")
     if (request.charset or "utf-8").lower() not in {"utf-8", "utf8"}:
-        raise _RefusedError(415, "The charset must be utf-8.")
+        raise RefusedError(415, "The charset must be utf-8.")
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise _RefusedError(415, "The body must not be compressed.")
-    too_large = _RefusedError(413, f"The body is larger than {endpoint.body_limit_bytes} bytes.")
+        raise RefusedError(415, "The body must not be compressed.")
+    too_large = RefusedError(413, f"The body is larger than {endpoint.body_limit_bytes} bytes.")
     if (request.content_length or 0) > endpoint.body_limit_bytes:
         raise too_large
     body = bytearray()
@@ -175,9 +148,9 @@ async def _body(endpoint: GraphQLEndpoint[Principal], request: web.Request) -> b
                 if len(body) > endpoint.body_limit_bytes:
                     raise too_large
     except TimeoutError:
-        raise _RefusedError(408, "The body did not arrive in time.") from None
+        raise RefusedError(408, "The body did not arrive in time.") from None
     except (web.RequestPayloadError, ConnectionError):
-        raise _RefusedError(400, "The body could not be read to its end.") from None
+        raise RefusedError(400, "The body could not be read to its end.") from None
     return bytes(body)
 
 
@@ -185,7 +158,7 @@ def _json(text: bytes, what: str) -> object:
     try:
         parsed: object = orjson.loads(text)
     except orjson.JSONDecodeError:  # not chained: it carries the whole text
-        raise _RefusedError(400, f"{what} must be valid JSON in UTF-8.") from None
+        raise RefusedError(400, f"{what} must be valid JSON in UTF-8.") from None
     return parsed
 
 
