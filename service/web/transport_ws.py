@@ -177,6 +177,10 @@ class Conversation:
         is_late = self.phase is Phase.NEW
         return self.close(INITIALISATION_TIMEOUT, "Connection initialisation timeout") if is_late else None
 
+    def retire(self) -> None:
+        """Take no more messages; the operations that are live may still end."""
+        self.phase = Phase.CLOSED
+
     def close(self, code: int, reason: str) -> Close:
         """End, with all operations; a reason that is too long for a close frame is left out."""
         self.phase = Phase.CLOSED
