@@ -32,7 +32,7 @@ from service.hashing import HashingPool
 from service.key_files import open_key_file
 from service.lease import Node
 from service.lease_keeper import CLOCK, LeaseKeeper, Membership
-from service.listening import Door, bound_sockets, is_loopback, listening, url_of
+from service.listening import Door, Requests, bound_sockets, is_loopback, listening, url_of
 from service.metrics import gauge, new_metrics
 from service.organization_commands import OrganizationCommands
 from service.pacing import Pace
@@ -49,6 +49,7 @@ from service.verified_cache import VerifiedCache
 from service.verify import Verifier
 from service.web import graphql, health, verification
 from service.web.answers import Surroundings
+from service.web.streaming import RHYTHM, Rhythm, Streaming
 
 log = structlog.get_logger(__name__)
 
@@ -196,6 +197,18 @@ def limits_of(settings: Settings) -> Limits:
 Expose = Callable[[], Awaitable[str]]
 
 
+def streaming_of(entrances: Entrances, *, requests: Requests, rhythm: Rhythm = RHYTHM) -> Streaming:
+    """Put together what connections that stay open need."""
+    return Streaming(
+        open_session=entrances.open_session,
+        streams=entrances.streams,
+        executor=entrances.executor,
+        requests=requests,
+        message_limit_bytes=entrances.core.settings.max_body_bytes,
+        rhythm=rhythm,
+    )
+
+
 def make_web_app(entrances: Entrances, expose: Expose) -> web.Application:
     """Put the routes together."""
     settings = entrances.core.settings
@@ -205,6 +218,7 @@ def make_web_app(entrances: Entrances, expose: Expose) -> web.Application:
         authenticate=entrances.authenticate,
         confirm=entrances.confirm,
         make_context=entrances.context,
+        streaming=streaming_of(entrances, requests=entrances.requests),
         explorer=explorer,
         body_limit_bytes=settings.max_body_bytes,
         body_timeout_s=settings.header_timeout_s,

@@ -146,8 +146,9 @@ class Stream:
         if self._is_over:
             return
         self._leave()
-        if self._task is None:
-            self._task = asyncio.create_task(self._catch_up(), name="stream")
+        if self._task is not None:
+            self._task.cancel()  # it may wait for the group that was left, in which nothing comes any more
+        self._task = asyncio.create_task(self._catch_up(), name="stream")
 
     def fall_back(self) -> None:
         """Catch up alone."""

@@ -206,3 +206,16 @@ async def test_only_who_may_read_events_follows_them(service: Service) -> None:
     assert isinstance(opened, Execution)
     assert [error["extensions"]["code"] for error in opened.errors] == ["FORBIDDEN"]
     session.close()
+
+
+async def test_a_stream_that_is_restarted_while_it_begins_goes_on(service: Service) -> None:
+    """The key may change at any moment, also before the reader of the log is in place."""
+    reader = await service.token("events:read")
+    session, sink = await session_of(service, reader), Collected()
+    stream = await subscribed(service, session, sink, FOLLOW, **{"from": "0"})
+    while stream._group is None:
+        await asyncio.sleep(0)
+    stream.restart()
+    assert await sink.positions(2) == [1, 2]
+    stream.cancel()
+    session.close()
