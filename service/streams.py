@@ -46,8 +46,8 @@ class Sink(Protocol):
     async def wait_ready(self) -> None:
         """Wait until one more can be taken."""
 
-    def push(self, payload: bytes) -> None:
-        """Send a result, which is written already."""
+    def push(self, *payloads: bytes) -> None:
+        """Send results, which are written already."""
 
     def finish(self, errors: Sequence[FormattedError] | None) -> None:
         """End it: by what went wrong, or because there is no more."""
@@ -258,12 +258,13 @@ class Stream:
             events = page[begin : begin + AT_A_TIME]
             payloads = await group.view.write(events)
             await asyncio.sleep(0)  # others have a turn
-            for recorded, payload in zip(events, payloads, strict=True):
-                if not self._sink.is_ready() and not await self._is_ready_soon():
-                    return False
-                # What was written for an authority that is no more is not sent: the group is left then.
-                if group is not self._group or not self.send(recorded.organization_position, payload):
-                    return False
+            if not self._sink.is_ready() and not await self._is_ready_soon():
+                return False
+            # What was written for an authority that is no more is not sent: the group is left then.
+            if group is not self._group or not self._session.is_good():
+                return False
+            self._sink.push(*payloads)
+            self._position = events[-1].organization_position
         return True
 
     async def _is_ready_soon(self) -> bool:

@@ -35,9 +35,9 @@ class Collected:
         """Wait until it does."""
         await self.takes.wait()
 
-    def push(self, payload: bytes) -> None:
-        """Keep it."""
-        self.payloads.append(payload)
+    def push(self, *payloads: bytes) -> None:
+        """Keep them."""
+        self.payloads.extend(payloads)
         self.came.set()
 
     def finish(self, errors: Sequence[FormattedError] | None) -> None:
