@@ -18,8 +18,8 @@ from service.generations import settled
 from service.host_checkpoint import HostCheckpoint, HostCheckpointError
 from service.signing import REASONS, NotSignedError, SignedCheckpoint, Signer, TreeStatus
 
-SIGN_EVERY_S: Final = 0.9
-"""A little less than a round, so that not every other one is left out."""
+OF_A_ROUND: Final = 0.9
+"""How long after one checkpoint another is due: a little less than a round, so that not every other one is left out."""
 LAST_ROUND_S: Final = 1.0
 LONGEST_SIGNING_S: Final = 0.5
 AWAY: Final[tuple[type[Exception], ...]] = (*UNAVAILABLE, asyncpg.PostgresError)
@@ -94,7 +94,7 @@ class TreeKeeper:
             await self._grow()
             status = await self._status()
         newest = status.newest
-        is_due = at_once or newest is None or not 0 <= status.signed_s_ago < SIGN_EVERY_S
+        is_due = at_once or newest is None or not 0 <= status.signed_s_ago < OF_A_ROUND * self._round_s
         if is_due and status.size > 0 and not self._signer.is_signed(status):
             newest = await self._sign(status)
         await self._keep(newest)
