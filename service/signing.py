@@ -6,9 +6,9 @@ from datetime import datetime
 from typing import Final
 
 from events.checkpoint import Checkpoint
-from events.growth import TreesStoppedError, grow
 from events.log import Installation, read_installation, read_organization_head
 from events.statement import Pool, load
+from events.tree_growth import TreesStoppedError, grow
 from events.trees import OPERATOR, root_at, tree_size
 from service.log_key import LogKey
 

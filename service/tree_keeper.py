@@ -11,7 +11,7 @@ from typing import Final, Self
 import asyncpg
 import structlog
 
-from events.growth import TreesStoppedError, grow
+from events.tree_growth import TreesStoppedError, grow
 from events.trees import OPERATOR, root_at
 from service.availability import UNAVAILABLE
 from service.generations import settled

@@ -11,9 +11,9 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from events.growth import grow
 from events.migrate import migrate
 from events.statement import DriverPool
+from events.tree_growth import grow
 from service import embedded_postgres
 from service.embedded_postgres import EmbeddedPostgres
 from service.generations import settled
