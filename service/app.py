@@ -134,6 +134,7 @@ async def open_node(core: Core) -> AsyncIterator[Verifying]:
         )
         async with LeaseKeeper(connect, node, membership) as keeper, Tail(connect) as tail:
             core.growth.on_growth(tail.log_grew)
+            core.signer.on_generation(tail.lose_all)
             yield Verifying(
                 cache=cache,
                 node=node,
