@@ -18,6 +18,8 @@ from service.availability import is_unavailable
 from service.cursors import ExpiredCursorError, InvalidCursorError
 from service.enforcement import NotEnforcedError
 from service.queries import NotReachedError
+from service.signing import NotSignedError
+from service.tree_proofs import NotProvableError
 
 Code = Literal[
     "UNAUTHENTICATED",
@@ -41,6 +43,8 @@ _CODES: Final[Mapping[type[Exception], Code]] = {
     InvalidCursorError: "INVALID_CURSOR",
     ExpiredCursorError: "CURSOR_EXPIRED",
     NotReachedError: "UNAVAILABLE",
+    NotProvableError: "BAD_USER_INPUT",
+    NotSignedError: "UNAVAILABLE",
     OutcomeUnknownError: "UNAVAILABLE",
     NotEnforcedError: "UNAVAILABLE",
 }
