@@ -19,6 +19,7 @@ from service.cursors import ExpiredCursorError, InvalidCursorError
 from service.enforcement import NotEnforcedError
 from service.queries import NotReachedError
 from service.signing import NotSignedError
+from service.tail import HistoryLostError
 from service.tree_proofs import NotProvableError
 
 Code = Literal[
@@ -42,6 +43,7 @@ _CODES: Final[Mapping[type[Exception], Code]] = {
     RestrictedError: "UNAUTHENTICATED",
     InvalidCursorError: "INVALID_CURSOR",
     ExpiredCursorError: "CURSOR_EXPIRED",
+    HistoryLostError: "CURSOR_EXPIRED",
     NotReachedError: "UNAVAILABLE",
     NotProvableError: "BAD_USER_INPUT",
     NotSignedError: "UNAVAILABLE",

@@ -6,11 +6,10 @@ from typing import Annotated
 import strawberry
 
 from service.api.context import Context
-from service.api.errors import ApiError
+from service.api.scalars import position_of
 from service.signing import SignedCheckpoint
 from service.tree_proofs import ConsistencyProof, InclusionProof
 
-LARGEST_SIZE = 2**63 - 1
 TreeSize = Annotated[str | None, strawberry.argument(description="Prove it in the tree of this many events.")]
 FromSize = Annotated[str, strawberry.argument(name="from", description="The size of the earlier tree.")]
 ToSize = Annotated[str, strawberry.argument(name="to", description="The size of the later tree.")]
@@ -59,14 +58,14 @@ async def log_checkpoint(context: Context) -> LogCheckpoint | None:
 async def consistency_proof(context: Context, old: str, size: str) -> LogConsistencyProof:
     """Prove that the organization's history only grew between two sizes."""
     proof = await context.services.proofs.consistency(
-        context.caller.principal, size_of(old, "from"), size_of(size, "to")
+        context.caller.principal, position_of("from", old, least=0), position_of("to", size, least=0)
     )
     return shown_consistency(proof)
 
 
 async def inclusion_proof(context: Context, position: int, size: str | None) -> ShownInclusionProof | None:
     """Prove that the event at a position is in the tree of a size, or else in that of the newest checkpoint."""
-    wanted = None if size is None else size_of(size, "size")
+    wanted = None if size is None else position_of("size", size, least=0)
     proof = await context.inclusion_proofs.load((position, wanted))
     return None if proof is None else shown_inclusion(proof)
 
@@ -98,10 +97,3 @@ def shown_consistency(proof: ConsistencyProof) -> LogConsistencyProof:
         to_root_hash=proof.root.hex(),
         hashes=[one.hex() for one in proof.hashes],
     )
-
-
-def size_of(text: str, name: str) -> int:
-    """Read the size of a tree. Raises ApiError BAD_USER_INPUT."""
-    if text.isascii() and text.isdigit() and len(text) <= len(str(LARGEST_SIZE)) and int(text) <= LARGEST_SIZE:
-        return int(text)
-    raise ApiError("BAD_USER_INPUT", f"{name} is the size of a tree: a whole number from 0 in decimal")

@@ -105,12 +105,12 @@ async def test_one_organizations_tree_says_nothing_of_anothers(service: Service)
     [
         ("2", "1", "from is larger than to"),
         ("0", "9223372036854775807", "to is larger than the tree"),
-        ("0", "9223372036854775808", "to is the size of a tree"),
-        ("-1", "1", "from is the size of a tree"),
-        ("canary", "1", "from is the size of a tree"),
-        ("", "1", "from is the size of a tree"),
-        ("1", "1.0", "to is the size of a tree"),
-        ("1", "٢", "to is the size of a tree"),
+        ("0", "9223372036854775808", "to is a position: a whole number from 0"),
+        ("-1", "1", "from is a position: a whole number from 0"),
+        ("canary", "1", "from is a position: a whole number from 0"),
+        ("", "1", "from is a position: a whole number from 0"),
+        ("1", "1.0", "to is a position: a whole number from 0"),
+        ("1", "٢", "to is a position: a whole number from 0"),
     ],
 )
 async def test_sizes_that_cannot_be(service: Service, old: str, size: str, wrong: str) -> None:
@@ -130,7 +130,10 @@ async def test_trees_that_do_not_hold_the_event(service: Service) -> None:
     proofs = [node["inclusionProof"] for node in nodes]
     assert proofs[0]["hashes"] == []
     assert not any(proofs[1:])
-    for size, wrong in {"9223372036854775807": "size is larger than the tree", "canary": "size is the size of"}.items():
+    for size, wrong in {
+        "9223372036854775807": "size is larger than the tree",
+        "canary": "size is a position: a whole number from 0",
+    }.items():
         answer = await service.gql(admin.key, EVENTS, {"size": size})
         assert answer.body["errors"][0]["message"].startswith(wrong)
         assert set(answer.codes) == {"BAD_USER_INPUT"}
