@@ -79,7 +79,7 @@ async def read_tree(pool: Pool, tree: str, *, key_id: str) -> TreeStatus | None:
 
 
 async def signing_keys(pool: Pool) -> list[str]:
-    """Name the keys that the newest checkpoints were signed with."""
+    """Name the keys that must be at hand: those that signed the newest checkpoints of this generation."""
     return [row["key_id"] for row in await pool.fetch(FIND_SIGNING_KEYS.text)]
 
 
