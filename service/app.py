@@ -35,6 +35,7 @@ from service.key_files import open_key_file, open_log_key
 from service.lease import Node
 from service.lease_keeper import CLOCK, LeaseKeeper, Membership
 from service.listening import Door, bound_sockets, is_loopback, listening, url_of
+from service.log_proofs import LogProofs
 from service.metrics import gauge, new_metrics
 from service.organization_commands import OrganizationCommands
 from service.pacing import Pace
@@ -47,11 +48,13 @@ from service.streams import Streams
 from service.tail import Tail
 from service.token_commands import TokenCommands
 from service.tree_keeper import TreeKeeper
+from service.tree_proofs import TreeProofs
 from service.usage import UsageRecorder, UsageSettings, recording
 from service.vault import forgetting_replays
 from service.verified_cache import VerifiedCache
 from service.verify import Verifier
 from service.web import graphql, health, verification
+from service.web import log as log_routes
 from service.web.answers import Surroundings
 
 log = structlog.get_logger(__name__)
@@ -165,6 +168,7 @@ def make_entrances(core: Core, verifying: Verifying, catch_up: CatchUp, *, keepe
     )
     services = Services(
         queries=Queries(pool=core.pool, catch_up=catch_up),
+        proofs=LogProofs(trees=TreeProofs(pool=core.pool, signer=core.signer)),
         commands=commands,
         verifier=verifying.verifier,
         usage=UsageRecorder(core.pool, core.writer, settings),
@@ -237,6 +241,10 @@ def make_web_app(entrances: Entrances, expose: Expose) -> web.Application:
     surroundings = Surroundings(metrics=entrances.metrics, requests=entrances.requests, draining=entrances.draining)
     app = web.Application(client_max_size=settings.max_body_bytes)
     app.add_routes(surroundings.routes(graphql.routes(endpoint)))
+    own_log = log_routes.LogEndpoint(
+        authenticate=entrances.authenticate, confirm=entrances.confirm, proofs=entrances.services.proofs
+    )
+    app.add_routes(surroundings.routes(log_routes.routes(own_log)))
     verify = verification.VerifyEndpoint(accept=entrances.acceptor(), verify=entrances.verify, record=entrances.record)
     app.add_routes(verification.routes(verify, surroundings))
     endpoints = health.HealthEndpoint(checks=checks, notes={"trees": entrances.tree_problem}, expose=expose)
