@@ -19,8 +19,10 @@ from service.availability import is_unavailable
 from service.cursors import ExpiredCursorError, InvalidCursorError
 from service.enforcement import NotEnforcedError
 from service.queries import NotReachedError
+from service.signing import NotSignedError
 from service.tail import HistoryLostError
 from service.time_travel import BeyondHeadError
+from service.tree_proofs import NotProvableError
 
 Code = Literal[
     "UNAUTHENTICATED",
@@ -47,6 +49,8 @@ _CODES: Final[Mapping[type[Exception], Code]] = {
     NotReachedError: "UNAVAILABLE",
     BeyondHeadError: "BAD_USER_INPUT",
     TooLongError: "QUERY_TOO_COMPLEX",
+    NotProvableError: "BAD_USER_INPUT",
+    NotSignedError: "UNAVAILABLE",
     OutcomeUnknownError: "UNAVAILABLE",
     NotEnforcedError: "UNAVAILABLE",
 }

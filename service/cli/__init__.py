@@ -7,6 +7,7 @@ import click
 from service.cli.admin import admin
 from service.cli.database import migrate, rebuild_command
 from service.cli.history import events_command, replay
+from service.cli.log import log
 from service.cli.running import examples
 from service.cli.schema import schema
 from service.cli.serve import serve
@@ -21,5 +22,5 @@ def main() -> None:
     """Issue, rotate, revoke and verify API credentials, and keep their whole history."""
 
 
-for command in (serve, migrate, rebuild_command, events_command, replay, schema, admin):
+for command in (serve, migrate, rebuild_command, events_command, replay, log, schema, admin):
     main.add_command(command)

@@ -31,19 +31,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 LEADS_TO: Final = {"after": "cursor", "before": "cursor", "secret": "key"}
 """What texts that are no ids can lead to something."""
 LEADS_NOWHERE: Final = frozenset(
-    {
-        "atPosition",
-        "minPosition",
-        "requiredScopes",
-        "search",
-        "hasScopes",
-        "types",
-        "name",
-        "scopes",
-        "reason",
-        "confirmation",
-    }
-    | {"idempotencyKey"}
+    {"minPosition", "requiredScopes", "search", "hasScopes", "types", "name", "scopes", "reason", "confirmation"}
+    | {"atPosition", "idempotencyKey", "from", "to", "size"}
 )
 """Texts that are only compared within the caller's own organization, or bound to the caller."""
 
