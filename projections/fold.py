@@ -1,6 +1,6 @@
 """Folding the log into a read model's rows. Must never commit, nor skip an event that cannot be folded."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -88,8 +88,11 @@ class FoldBySubject:
         self._state: object = None
         self.failure: Failure | None = None
 
-    def rows(self, rows: Sequence[asyncpg.Record]) -> Iterator[tuple[object, ...]]:
-        """Fold more events and yield the rows of the subjects that they complete. Stops at a failure."""
+    def rows(self, rows: Sequence[asyncpg.Record], begins: Mapping[str, object]) -> Iterator[tuple[object, ...]]:
+        """Fold more events and yield the rows of the subjects that they complete. Stops at a failure.
+
+        What was kept of archived events (`begins`, by key) holds a subject's first event, so it takes that one's place.
+        """
         key_of, evolve_state, row_of = self._projection.key, self._projection.evolve, self._projection.row
         for row in rows:
             try:
@@ -100,7 +103,7 @@ class FoldBySubject:
                 if key == self._key:
                     self._state = evolve_state(self._state, recorded)
                     continue
-                completed, self._state = self._state, evolve_state(None, recorded)
+                completed, self._state = self._state, begins.get(key) or evolve_state(None, recorded)
             except Exception as error:  # noqa: BLE001 -- as above
                 self.failure = Failure(position=Position(row[0]), entry=row[3], error=error)
                 return

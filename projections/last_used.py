@@ -22,7 +22,7 @@ from events.tokens import (
     TokenUpdated,
 )
 from events.usage import TokenUsed, UsageGap
-from projections.projection import Projection
+from projections.projection import Kept, Projection
 
 
 class LastUsed(NamedTuple):
@@ -122,4 +122,9 @@ TOKEN_LAST_USED: Final = Projection(
     state=state_of,
     find=load("projections.statements.last_used", "find_last_used"),
     write=load("projections.statements.last_used", "write_last_used"),
+    kept=Kept(
+        find=load("projections.statements.last_used", "find_archived_last_used"),
+        page=load("projections.statements.last_used", "page_archived_last_used"),
+        write=load("projections.statements.last_used", "write_archived_last_used"),
+    ),
 )

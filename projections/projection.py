@@ -18,6 +18,18 @@ State = TypeVar("State")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """How the states are kept that usage had led to when it was archived: what is folded later begins with them."""
+
+    find: Statement
+    """Select the rows of $1 organizations and $2 their keys, pairwise."""
+    page: Statement
+    """Select the rows from $1 organization and $2 key to $3 organization and $4 key."""
+    write: Statement
+    """Insert or update rows, $1 a JSON array of objects by column."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Projection(Generic[State]):
     """How a read model follows from the log."""
 
@@ -43,6 +55,8 @@ class Projection(Generic[State]):
     """Select the rows of $1 keys."""
     write: Statement
     """Insert or update rows, $1 a JSON array of objects by column."""
+    kept: Kept | None = None
+    """Needed where it folds usage."""
 
     @property
     def ignored(self) -> frozenset[str]:

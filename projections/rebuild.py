@@ -16,6 +16,7 @@ from events.envelope import Position
 from events.log import READ_HEAD
 from events.registry import TYPES
 from events.statement import Connection, load
+from projections.archiving import kept_states
 from projections.fold import Advance, Failure, FoldBySubject, advance
 from projections.projection import AnyProjection
 from projections.read_models import READ_MODELS
@@ -95,7 +96,7 @@ async def load_bulk(work: Rebuild) -> None:
         work.position = Position(await connection.fetchval(READ_HEAD.text))
         cursor = await connection.cursor(READ_BY_SUBJECT.text, work.position, sorted(projection.ignored), kinds)
         while rows := await cursor.fetch(CHUNK):
-            await copy(work, list(fold.rows(rows)))
+            await copy(work, list(fold.rows(rows, await kept_states(connection, projection, rows))))
             stop_at(fold.failure)
             note(work, len(rows))
         await copy(work, list(fold.last()))

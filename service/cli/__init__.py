@@ -5,6 +5,7 @@ from importlib.metadata import version
 import click
 
 from service.cli.admin import admin
+from service.cli.archive import archive_command
 from service.cli.database import migrate, rebuild_command
 from service.cli.running import examples
 from service.cli.schema import schema
@@ -20,5 +21,5 @@ def main() -> None:
     """Issue, rotate, revoke and verify API credentials, and keep their whole history."""
 
 
-for command in (serve, migrate, rebuild_command, schema, admin):
+for command in (serve, migrate, rebuild_command, archive_command, schema, admin):
     main.add_command(command)
