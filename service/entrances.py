@@ -23,6 +23,7 @@ from service.database import Database
 from service.database_clock import DatabaseClock
 from service.enforcement import Enforcer
 from service.hashing import HashingPool
+from service.host_checkpoint import HostCheckpoint
 from service.lease import Node
 from service.lease_keeper import LeaseKeeper
 from service.listening import Requests
@@ -30,7 +31,9 @@ from service.metrics import Metrics
 from service.organization_commands import OrganizationCommands
 from service.pacing import Pace
 from service.settings import Settings
+from service.signing import Signer
 from service.token_commands import TokenCommands
+from service.tree_keeper import TreeKeeper
 from service.verified_cache import VerifiedCache
 from service.web import verification
 from service.web.address import client_address
@@ -56,6 +59,8 @@ class Core:
     commands: TokenCommands
     organizations: OrganizationCommands
     clock: DatabaseClock
+    signer: Signer
+    host: HostCheckpoint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +102,7 @@ class Entrances:
     verifying: Verifying
     services: Services
     catch_up: CatchUp
+    keeper: TreeKeeper
     metrics: Metrics
     pace: Pace
     lag: Lag
@@ -185,3 +191,7 @@ class Entrances:
     async def read_model_problem(self) -> str | None:
         """Say which read models were stopped by an event, if any were."""
         return None if not self.catch_up.stopped_at else f"stopped by an event: {', '.join(self.catch_up.stopped_at)}"
+
+    async def tree_problem(self) -> str | None:
+        """Say why the log's trees do not grow or are not signed, if so."""
+        return self.keeper.problem
