@@ -1,7 +1,7 @@
 """The archive: which usage is no longer in the log, and which files hold it. Must never write; `events.archiving` does.
 
-It is always the oldest usage, by whole partitions: all usage up to a position is archived and none after it, both in the
-whole log and in each organization's history. Decisions never are.
+It is always the oldest usage, by whole partitions: all usage up to a position is archived and none after it, in the
+whole log as in each organization's history. Decisions never are.
 
 Whoever reads history reads the archive *after* the page, never before: a page was whole unless the archive says, after
 it, that the page reaches into it.
@@ -57,7 +57,7 @@ class ArchivedShare:
 
 
 async def archived_usage(reader: Reader, organization: str) -> OrganizationPosition:
-    """Read the last position of an organization's history whose usage was archived, 0 when none was: one index probe."""
+    """Read the last position of an organization's history that was archived, 0 when none was: one index probe."""
     return OrganizationPosition(await reader.fetchval(READ_ARCHIVED_USAGE.text, organization))
 
 
@@ -72,6 +72,6 @@ async def archived_shares(reader: Reader, organization: str) -> list[ArchivedSha
 
 
 async def find_archived_event(reader: Reader, event_id: str) -> str | None:
-    """Find what an archived event was about (a token's or an organization's id), or None when there is no such event."""
+    """Find what an archived event was about (the id of a token or an organization), or None when there is none."""
     stream = await reader.fetchval(FIND_ARCHIVED_EVENT.text, event_id)
     return None if stream is None else str(stream).partition("-")[2]

@@ -1,7 +1,7 @@
 """The files of the archive: usage of a partition as lines of an export, and a manifest. Must never hold a decision.
 
-A file is NDJSON, each line as in an export of the whole log: `entry` is the exact text that was hashed, last in its line.
-A file counts only after it was read back from the disk and found to be what the log holds and what its tree took in.
+A file is NDJSON, each line as in an export of the whole log: last in it is `entry`, the exact text that was hashed. A
+file counts only after it was read back and found to be what the log holds and what its tree took in.
 """
 
 import json
@@ -90,6 +90,11 @@ def told_plainly(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise ArchiveError(f"{error.filename or path}: {error.strerror}") from None
+
+
+def is_there(path: Path) -> bool:
+    """Say whether a file is finished already."""
+    return path.exists()
 
 
 def unfinished(path: Path) -> Path:

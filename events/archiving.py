@@ -20,6 +20,7 @@ from events.archive_file import (
     create,
     file_name,
     finish,
+    is_there,
     leaves_of,
     take,
     told_plainly,
@@ -38,11 +39,14 @@ MEASURE_USAGE: Final = load("events.statements", "measure_usage")
 COUNT_DECISIONS: Final = load("events.statements", "count_decisions")
 ARCHIVE_LINES: Final = load("events.statements", "archive_lines")
 ADD_ARCHIVED_ORGANIZATIONS: Final = load("events.statements", "add_archived_organizations")
-LIMIT_DETACH_WAIT: Final = load("events.statements", "limit_detach_wait")
+LIMIT_LOCK_WAIT: Final = load("events.statements", "limit_lock_wait")
 DETACH_USAGE_PARTITION: Final = load("events.statements", "detach_usage_partition")
 DROP_ARCHIVED_USAGE: Final = load("events.statements", "drop_archived_usage")
 BLOCK: Final = 64 * WIDTH
 """How many positions are read at once: a few megabytes of lines."""
+LOCK_WAIT: Final = "5s"
+"""Whoever archived before and was killed may hold the lock until the server has noticed."""
+DETACH_WAIT: Final = "200ms"
 MOST_ATTEMPTS_TO_DETACH: Final = 60
 PAUSE_S: Final = 0.5
 
@@ -70,8 +74,12 @@ class UsagePartition:
 
 async def lock(connection: Connection) -> None:
     """Be the only one who archives. Raises ArchiveError."""
-    if not await connection.fetchval(LOCK_ARCHIVE.text):
-        raise ArchiveError("somebody else is archiving: wait until that has ended")
+    try:
+        async with connection.transaction():
+            await connection.execute(LIMIT_LOCK_WAIT.text, LOCK_WAIT)
+            await connection.execute(LOCK_ARCHIVE.text)
+    except asyncpg.LockNotAvailableError:
+        raise ArchiveError("somebody else is archiving: wait until that has ended") from None
 
 
 async def unlock(connection: Connection) -> None:
@@ -99,7 +107,7 @@ async def check_trees(connection: Connection, partition: UsagePartition) -> None
     size = await tree_size(connection, OPERATOR)
     if size < partition.to_position - 1:
         raise ArchiveError(
-            f"the tree of the log reaches position {size}, and {partition.name} goes up to {partition.to_position - 1}: "
+            f"the log's tree reaches position {size}, and {partition.name} goes up to {partition.to_position - 1}: "
             "let `entri serve` run until the tree has caught up"
         )
 
@@ -107,7 +115,7 @@ async def check_trees(connection: Connection, partition: UsagePartition) -> None
 async def write_file(connection: Connection, partition: UsagePartition, path: Path, on_progress: OnProgress) -> None:
     """Write a partition's file, unless it is there. Raises ArchiveError."""
     with told_plainly(path):
-        if path.exists():
+        if is_there(path):
             return
         with create(path) as file:
             for start, end in partition.blocks:
@@ -154,8 +162,8 @@ async def describe(
     decisions = await connection.fetchval(COUNT_DECISIONS.text, first, end)
     if decisions + contents.events != end - first:
         raise ArchiveError(
-            f"positions {first} to {end - 1} hold {decisions} decisions and {contents.events} uses, {end - first} in all "
-            "are needed: events are missing (`entri verify-log` shows which)"
+            f"positions {first} to {end - 1} hold {decisions} decisions and {contents.events} uses, fewer than there "
+            "are positions: events are missing (`entri verify-log` shows which)"
         )
     return Manifest(
         installation=installation.id,
@@ -201,7 +209,7 @@ async def detach(connection: Connection, partition: UsagePartition, contents: Co
     for _ in range(MOST_ATTEMPTS_TO_DETACH):
         try:
             async with connection.transaction():
-                await connection.execute(LIMIT_DETACH_WAIT.text)
+                await connection.execute(LIMIT_LOCK_WAIT.text, DETACH_WAIT)
                 await connection.execute(
                     DETACH_USAGE_PARTITION.text,
                     partition.from_position,

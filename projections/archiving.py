@@ -1,8 +1,8 @@
-"""What read models keep of usage that leaves the log: the states it led to, where a rebuild begins. Must never detach it.
+"""What read models keep of usage that leaves the log: the states it led to, where a rebuild begins. Must never detach.
 
 The states are folded by the functions that fold everything else, from the partition that is archived on top of what was
-kept before, in the transaction that detaches it. A kept state holds the first event of its key, which is a decision, and
-all archived usage of it: so a read model that keeps states may fold no other decisions of a key but the first.
+kept before, in the transaction that detaches it. A kept state holds the first event of its key, which is a decision,
+and all archived usage of it: so a read model that keeps states may fold no other decision of a key but the first.
 """
 
 from collections.abc import Sequence
@@ -37,8 +37,8 @@ async def keep_states(connection: Connection, blocks: Sequence[tuple[int, int]])
         raise ArchiveError("a rebuild is running: archive again when it has ended")
     if behind := await connection.fetchrow(FIND_BEHIND.text, last):
         raise ArchiveError(
-            f"the read model {behind['name']} holds events up to position {behind['position']}, and this is about those "
-            f"up to {last}: let `entri serve` run until it has caught up"
+            f"the read model {behind['name']} is at position {behind['position']}, and this goes up to {last}: "
+            "let `entri serve` run until it has caught up"
         )
     for projection in READ_MODELS.values():
         if projection.kept is not None:

@@ -1,2 +1,2 @@
--- Be the only one who archives, as long as this connection lives or until it unlocks. Answers whether that was granted.
-select pg_try_advisory_lock(4270008)
+-- Be the only one who archives, as long as this connection lives or until it unlocks.
+select pg_advisory_lock(4270008)

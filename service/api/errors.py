@@ -17,7 +17,7 @@ from service.authorization import ForbiddenError, RestrictedError
 from service.availability import is_unavailable
 from service.cursors import ExpiredCursorError, InvalidCursorError
 from service.enforcement import NotEnforcedError
-from service.queries import NotReachedError
+from service.queries import ArchivedEventError, NotReachedError
 
 Code = Literal[
     "UNAUTHENTICATED",
@@ -41,6 +41,7 @@ _CODES: Final[Mapping[type[Exception], Code]] = {
     InvalidCursorError: "INVALID_CURSOR",
     ExpiredCursorError: "CURSOR_EXPIRED",
     NotReachedError: "UNAVAILABLE",
+    ArchivedEventError: "BAD_USER_INPUT",
     OutcomeUnknownError: "UNAVAILABLE",
     NotEnforcedError: "UNAVAILABLE",
 }

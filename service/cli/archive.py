@@ -23,7 +23,7 @@ DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 POSITION: Final = re.compile(r"[1-9]\d{0,17}", re.ASCII)
 
 
-class Before(click.ParamType):
+class Before(click.ParamType[datetime | int]):
     """An instant, a day (its first instant in UTC), or a position of the whole log."""
 
     name = "instant or position"
@@ -67,7 +67,7 @@ class Before(click.ParamType):
 @click.option("--drop", "drops", is_flag=True, help="Drop the detached tables too, also those of earlier runs.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @settings_options(*DATABASE_OPTIONS)
-def archive_command(  # noqa: PLR0913 -- click passes each option by its name
+def archive_command(
     *, usage: bool, before: datetime | int, output: Path, drops: bool, yes: bool, **options: str | None
 ) -> None:
     """Write old usage to files, verify them, and take its whole partitions out of the log.
