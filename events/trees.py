@@ -2,7 +2,7 @@
 
 Leaf `index` of an organization's tree is its event at organization position index + 1, of the operator's tree the event
 at position index + 1. Nothing is read here but tiles: a proof takes one statement, however large the tree is.
-Must never write; `events.growth` does.
+Must never write; `events.tree_growth` does.
 """
 
 from collections.abc import Iterable, Sequence

@@ -28,26 +28,33 @@ from service.enforcement import Enforcer
 from service.entrances import Core, Entrances, Lag, Verifying
 from service.garbage import setting_aside
 from service.generations import settled
+from service.growth import Growth
 from service.hashing import HashingPool
 from service.host_checkpoint import FILE_NAME, HostCheckpoint
 from service.key_files import open_key_file, open_log_key
 from service.lease import Node
 from service.lease_keeper import CLOCK, LeaseKeeper, Membership
 from service.listening import Door, bound_sockets, is_loopback, listening, url_of
+from service.log_proofs import LogProofs
 from service.metrics import gauge, new_metrics
 from service.organization_commands import OrganizationCommands
 from service.pacing import Pace
 from service.queries import Queries
 from service.secret_text import SecretText
+from service.sessions import Sessions
 from service.settings import Settings
 from service.signing import Signer, signing_keys
+from service.streams import Streams
+from service.tail import Tail
 from service.token_commands import TokenCommands
 from service.tree_keeper import TreeKeeper
+from service.tree_proofs import TreeProofs
 from service.usage import UsageRecorder, UsageSettings, recording
 from service.vault import forgetting_replays
 from service.verified_cache import VerifiedCache
 from service.verify import Verifier
 from service.web import graphql, health, verification
+from service.web import log as log_routes
 from service.web.answers import Surroundings
 
 log = structlog.get_logger(__name__)
@@ -65,7 +72,8 @@ async def open_core(settings: Settings) -> AsyncIterator[Core]:
         signer, host = await open_signer(pool, settings)
         hashing = HashingPool(threads=settings.hash_threads, queue_bound=settings.hash_queue)
         stack.push_async_callback(hashing.close)
-        writer = LogWriter(database.connect, partition_size=settings.partition_size)
+        growth = await stack.enter_async_context(Growth(database.connect))
+        writer = LogWriter(database.connect, partition_size=settings.partition_size, on_growth=growth.log_grew)
         await stack.enter_async_context(writer)
         clock = DatabaseClock(CLOCK.steady)
         yield Core(
@@ -73,6 +81,7 @@ async def open_core(settings: Settings) -> AsyncIterator[Core]:
             database=database,
             pool=pool,
             writer=writer,
+            growth=growth,
             hashing=hashing,
             keys=keys,
             installation=signer.installation,
@@ -114,19 +123,31 @@ async def open_node(core: Core) -> AsyncIterator[Verifying]:
     async with (
         CredentialReader(connect, CLOCK.steady) as reader,
         Enforcer(connect, CLOCK.steady) as enforcer,
-        LeaseKeeper(
-            connect,
-            node,
-            Membership(
-                name=settings.node_name or socket.gethostname(),
-                lease_s=settings.lease_s,
-                new_incarnation=lambda: secrets.token_hex(16),
-                on_acknowledged=enforcer.acknowledged,
-                on_time=core.clock.note,
-            ),
-        ) as keeper,
     ):
-        yield Verifying(cache=cache, node=node, keeper=keeper, enforcer=enforcer, reader=reader)
+        verifier = Verifier(node, reader, keys=core.keys, hashing=core.hashing, clock=CLOCK)
+        sessions = Sessions(verifier, CLOCK)
+        node.on_forgotten = sessions.changed
+        membership = Membership(
+            name=settings.node_name or socket.gethostname(),
+            lease_s=settings.lease_s,
+            new_incarnation=lambda: secrets.token_hex(16),
+            on_acknowledged=enforcer.acknowledged,
+            on_time=core.clock.note,
+            settling=sessions.settling,
+        )
+        async with LeaseKeeper(connect, node, membership) as keeper, Tail(connect) as tail:
+            core.growth.on_growth(tail.log_grew)
+            core.signer.on_generation(tail.lose_all)
+            yield Verifying(
+                cache=cache,
+                node=node,
+                keeper=keeper,
+                enforcer=enforcer,
+                reader=reader,
+                verifier=verifier,
+                sessions=sessions,
+                tail=tail,
+            )
 
 
 def make_entrances(core: Core, verifying: Verifying, catch_up: CatchUp, *, keeper: TreeKeeper) -> Entrances:
@@ -147,11 +168,14 @@ def make_entrances(core: Core, verifying: Verifying, catch_up: CatchUp, *, keepe
     )
     services = Services(
         queries=Queries(pool=core.pool, catch_up=catch_up),
+        proofs=LogProofs(trees=TreeProofs(pool=core.pool, signer=core.signer)),
         commands=commands,
-        verifier=Verifier(verifying.node, verifying.reader, keys=core.keys, hashing=core.hashing, clock=CLOCK),
+        verifier=verifying.verifier,
         usage=UsageRecorder(core.pool, core.writer, settings),
         installation=core.installation,
     )
+    executor = Executor(make_schema(), limits_of(core.settings))
+    streams = Streams(executor, services, pool=core.pool, tail=verifying.tail)
     metrics = new_metrics()
     gauge(metrics, "entri_log_events_total", "Events appended by this process.", lambda: core.writer.counts.events)
     gauge(metrics, "entri_log_batches_total", "Batches committed by this process.", lambda: core.writer.counts.batches)
@@ -164,6 +188,8 @@ def make_entrances(core: Core, verifying: Verifying, catch_up: CatchUp, *, keepe
     gauge(
         metrics, "entri_restrictions_waiting", "Restrictions not known everywhere.", lambda: verifying.enforcer.waiting
     )
+    gauge(metrics, "entri_sessions", "Connections that are kept by a key.", lambda: len(verifying.sessions))
+    gauge(metrics, "entri_streams", "Subscriptions that go on.", lambda: len(streams.running))
     gauge(metrics, "entri_histories_lost_total", "Failovers noticed.", lambda: verifying.keeper.histories_lost)
     gauge(metrics, "entri_log_tree_lag", "Events that the log's trees lack.", lambda: keeper.lag)
     gauge(metrics, "entri_log_checkpoint_size", "Events in the newest checkpoint.", lambda: keeper.signed_size)
@@ -171,11 +197,23 @@ def make_entrances(core: Core, verifying: Verifying, catch_up: CatchUp, *, keepe
         core=core,
         verifying=verifying,
         services=services,
+        executor=executor,
+        streams=streams,
         catch_up=catch_up,
         keeper=keeper,
         metrics=metrics,
         lag=Lag(catch_up, metrics),
         pace=Pace(core.settings.denials_a_second, CLOCK.steady),
+    )
+
+
+def limits_of(settings: Settings) -> Limits:
+    """Say how much a document may ask for."""
+    return Limits(
+        tokens=settings.max_document_tokens,
+        depth=settings.max_depth,
+        aliases=settings.max_aliases,
+        cost=settings.max_cost,
     )
 
 
@@ -186,14 +224,8 @@ def make_web_app(entrances: Entrances, expose: Expose) -> web.Application:
     """Put the routes together."""
     settings = entrances.core.settings
     explorer = is_loopback(settings.host) if settings.explorer is None else settings.explorer
-    limits = Limits(
-        tokens=settings.max_document_tokens,
-        depth=settings.max_depth,
-        aliases=settings.max_aliases,
-        cost=settings.max_cost,
-    )
     endpoint = graphql.GraphQLEndpoint(
-        executor=Executor(make_schema(), limits),
+        executor=entrances.executor,
         authenticate=entrances.authenticate,
         confirm=entrances.confirm,
         make_context=entrances.context,
@@ -209,6 +241,10 @@ def make_web_app(entrances: Entrances, expose: Expose) -> web.Application:
     surroundings = Surroundings(metrics=entrances.metrics, requests=entrances.requests, draining=entrances.draining)
     app = web.Application(client_max_size=settings.max_body_bytes)
     app.add_routes(surroundings.routes(graphql.routes(endpoint)))
+    own_log = log_routes.LogEndpoint(
+        authenticate=entrances.authenticate, confirm=entrances.confirm, proofs=entrances.services.proofs
+    )
+    app.add_routes(surroundings.routes(log_routes.routes(own_log)))
     verify = verification.VerifyEndpoint(accept=entrances.acceptor(), verify=entrances.verify, record=entrances.record)
     app.add_routes(verification.routes(verify, surroundings))
     endpoints = health.HealthEndpoint(checks=checks, notes={"trees": entrances.tree_problem}, expose=expose)

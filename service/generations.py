@@ -10,10 +10,10 @@ from typing import Final
 import structlog
 
 from events.checkpoint import Checkpoint
-from events.growth import TreesStoppedError, grow
 from events.log import Installation, read_head, read_installation
 from events.origin import Origin
 from events.statement import Pool, load
+from events.tree_growth import TreesStoppedError, grow
 from events.trees import OPERATOR, root_at, tree_size
 from service.host_checkpoint import ADVICE, HostCheckpoint, HostCheckpointError
 

@@ -1,14 +1,15 @@
 """Signs checkpoints of the log's trees and keeps them. Must never sign what a crash or a failover could still lose."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from events.checkpoint import Checkpoint
-from events.growth import TreesStoppedError, grow
 from events.log import Installation, read_installation, read_organization_head
 from events.statement import Pool, load
+from events.tree_growth import TreesStoppedError, grow
 from events.trees import OPERATOR, root_at, tree_size
 from service.log_key import LogKey
 
@@ -79,7 +80,7 @@ async def read_tree(pool: Pool, tree: str, *, key_id: str) -> TreeStatus | None:
 
 
 async def signing_keys(pool: Pool) -> list[str]:
-    """Name the keys that the newest checkpoints were signed with."""
+    """Name the keys that must be at hand: those that signed the newest checkpoints of this generation."""
     return [row["key_id"] for row in await pool.fetch(FIND_SIGNING_KEYS.text)]
 
 
@@ -90,6 +91,11 @@ class Signer:
         self.pool = pool
         self.key = key
         self.installation = installation
+        self._on_generation: list[Callable[[], None]] = []
+
+    def on_generation(self, told: Callable[[], None]) -> None:
+        """Call this whenever the log turns out to be of another generation than it was."""
+        self._on_generation.append(told)
 
     async def sign_organization(self, organization: str) -> SignedCheckpoint | None:
         """Sign an organization's history as it is now; None when it has none. Raises NotSignedError.
@@ -128,9 +134,17 @@ class Signer:
         return newest is not None and newest.size == status.size and newest.key_id == self.key.id
 
     async def follow_generation(self, generation: int) -> None:
-        """Go on in another generation, which another process began."""
+        """Go on in another generation, if another process began one."""
         if generation != self.installation.generation:
-            self.installation.become(await read_installation(self.pool))
+            self.go_on_as(await read_installation(self.pool))
+
+    def go_on_as(self, newer: Installation) -> None:
+        """Go on as what the log is by now, and tell whoever follows it where that is another generation."""
+        if newer.generation == self.installation.generation:
+            return
+        self.installation.become(newer)
+        for told in self._on_generation:
+            told()
 
     async def _signed(self, tree: str, status: TreeStatus) -> SignedCheckpoint | None:
         await self.follow_generation(status.generation)

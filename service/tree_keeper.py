@@ -11,7 +11,7 @@ from typing import Final, Self
 import asyncpg
 import structlog
 
-from events.growth import TreesStoppedError, grow
+from events.tree_growth import TreesStoppedError, grow
 from events.trees import OPERATOR, root_at
 from service.availability import UNAVAILABLE
 from service.generations import settled
@@ -123,7 +123,7 @@ class TreeKeeper:
             return False
         if origin.generation == status.generation and status.head >= known.size:
             return False
-        self._signer.installation.become(await settled(self._pool, self._host))
+        self._signer.go_on_as(await settled(self._pool, self._host))
         return True
 
     async def _keep(self, newest: SignedCheckpoint | None) -> None:
@@ -137,7 +137,7 @@ class TreeKeeper:
             if newest.size <= known.size:
                 return
             if await root_at(self._pool, OPERATOR, known.size) != known.root:
-                self._signer.installation.become(await settled(self._pool, self._host))
+                self._signer.go_on_as(await settled(self._pool, self._host))
                 return
         await asyncio.to_thread(self._write, newest.text)
 

@@ -18,6 +18,9 @@ from service.availability import is_unavailable
 from service.cursors import ExpiredCursorError, InvalidCursorError
 from service.enforcement import NotEnforcedError
 from service.queries import ArchivedEventError, NotReachedError
+from service.signing import NotSignedError
+from service.tail import HistoryLostError
+from service.tree_proofs import NotProvableError
 
 Code = Literal[
     "UNAUTHENTICATED",
@@ -40,8 +43,11 @@ _CODES: Final[Mapping[type[Exception], Code]] = {
     RestrictedError: "UNAUTHENTICATED",
     InvalidCursorError: "INVALID_CURSOR",
     ExpiredCursorError: "CURSOR_EXPIRED",
+    HistoryLostError: "CURSOR_EXPIRED",
     NotReachedError: "UNAVAILABLE",
     ArchivedEventError: "BAD_USER_INPUT",
+    NotProvableError: "BAD_USER_INPUT",
+    NotSignedError: "UNAVAILABLE",
     OutcomeUnknownError: "UNAVAILABLE",
     NotEnforcedError: "UNAVAILABLE",
 }

@@ -1,6 +1,7 @@
 """Events in the API: an interface, a type for each event type, and the connection. Must never decide who may read."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -12,6 +13,7 @@ from service.api.context import ApiInfo, Context
 from service.api.enums import EventOrder, GapCause, TokenKind
 from service.api.nodes import Actor, Node
 from service.api.pages import Page, PageInfo
+from service.api.proofs import ShownInclusionProof, TreeSize, inclusion_proof
 from service.api.scalars import Json, given_fields
 
 if TYPE_CHECKING:
@@ -40,6 +42,14 @@ class Event(Node):
     def actor(self) -> Actor:
         """Give the actor."""
         return Actor(actor=self.recorded.actor)
+
+    @strawberry.field(
+        description="That it is in the tree of the organization's history: that of the newest checkpoint, or of the "
+        "`size` given. Null where that tree does not hold it, as no checkpoint does while none can be signed."
+    )
+    async def inclusion_proof(self, info: ApiInfo, *, size: TreeSize = None) -> ShownInclusionProof | None:
+        """Prove it."""
+        return await inclusion_proof(info.context, self.recorded.organization_position, size)
 
 
 @strawberry.interface(description="An event about a token.")
@@ -248,7 +258,6 @@ async def events_page(
     context: Context, page: Page, order: EventOrder, filtered: EventFilterInput | None, *, subject: str | None = None
 ) -> EventConnection:
     """Read a page of the organization's history, or of one subject's."""
-    given = {} if filtered is None else given_fields("filter", filtered)
     newest_first = (order is EventOrder.NEWEST_FIRST) != page.backward
     position = None if page.cursor is None else context.cursors.event_position(page.cursor)
     query = HistoryQuery(
@@ -257,12 +266,9 @@ async def events_page(
         before=position if newest_first and position is not None else BEYOND,
         limit=page.size + 1,
         newest_first=newest_first,
-        types=given.get("types"),
-        subjects=subjects_of(given.get("token_ids"), subject),
-        actors=given.get("actor_ids"),
-        occurred_from=given.get("occurred_from"),
-        occurred_before=given.get("occurred_before"),
     )
+    query = filtered_by(query, filtered)
+    query = replace(query, subjects=subjects_of(query.subjects, subject))
     found = await context.services.queries.history(context.caller.principal, query)
     shown = found[: page.size]
     if page.backward:
@@ -271,6 +277,21 @@ async def events_page(
     return EventConnection(
         edges=[EventEdge(cursor=c, node=shown_event(recorded)) for c, recorded in zip(cursors, shown, strict=True)],
         page_info=page.info(cursors, more=len(found) > page.size),
+    )
+
+
+def filtered_by(query: HistoryQuery, given: EventFilterInput | None) -> HistoryQuery:
+    """Narrow a query to what a filter lets through. Raises ApiError BAD_USER_INPUT."""
+    if given is None:
+        return query
+    wanted = given_fields("filter", given)
+    return replace(
+        query,
+        types=wanted.get("types"),
+        subjects=wanted.get("token_ids"),
+        actors=wanted.get("actor_ids"),
+        occurred_from=wanted.get("occurred_from"),
+        occurred_before=wanted.get("occurred_before"),
     )
 
 

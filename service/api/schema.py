@@ -13,7 +13,6 @@ from projections.tokens import TokenFilter
 from service.api import token_mutations as mutations
 from service.api.context import ApiInfo
 from service.api.enums import Environment, EventOrder, OrderDirection, TokenOrderField
-from service.api.errors import ApiError
 from service.api.events import (
     EVENT_TYPES,
     EventConnection,
@@ -25,7 +24,16 @@ from service.api.events import (
 from service.api.nodes import Node
 from service.api.organization import Organization, Viewer, shown_organization, viewer_of
 from service.api.pages import After, Before, First, Last, page_of
-from service.api.scalars import SCALARS
+from service.api.proofs import (
+    FromSize,
+    LogCheckpoint,
+    LogConsistencyProof,
+    ToSize,
+    consistency_proof,
+    log_checkpoint,
+)
+from service.api.scalars import SCALARS, position_of
+from service.api.subscriptions import Subscription
 from service.api.tokens import (
     Token,
     TokenConnection,
@@ -97,7 +105,9 @@ class Query:
         """Read a page of tokens."""
         page = page_of(first, after, last, before)
         if min_position is not None:
-            await info.context.services.queries.wait_for(info.context.caller.principal, position_of(min_position))
+            await info.context.services.queries.wait_for(
+                info.context.caller.principal, position_of("minPosition", min_position)
+            )
         filtered = TokenFilter() if filter is None else filter.to_filter()
         return await tokens_page(info.context, page, order_by, filtered)
 
@@ -118,6 +128,22 @@ class Query:
     ) -> EventConnection | None:
         """Read a page of the history."""
         return await events_page(info.context, page_of(first, after, last, before), order, filter)
+
+    @strawberry.field(
+        description="The newest signed checkpoint of the organization's history, signed now where there is more "
+        "than the last one held. Needs the scope events:read."
+    )
+    async def log_checkpoint(self, info: ApiInfo) -> LogCheckpoint | None:
+        """Show the newest checkpoint."""
+        return await log_checkpoint(info.context)
+
+    @strawberry.field(
+        description="That the organization's history only grew between two sizes of its tree. Whoever kept an earlier "
+        "checkpoint proves with it that nothing was changed since. Needs the scope events:read."
+    )
+    async def log_consistency_proof(self, info: ApiInfo, *, old: FromSize, size: ToSize) -> LogConsistencyProof | None:
+        """Prove that the history only grew."""
+        return await consistency_proof(info.context, old, size)
 
     @strawberry.field(
         description="Is this key good, whose is it, and may it do this? For services that received it. Needs the scope "
@@ -184,18 +210,12 @@ class Mutation:
         return await mutations.revoke_token(info.context, given)
 
 
-def position_of(text: str) -> int:
-    """Read a position argument. Raises ApiError BAD_USER_INPUT."""
-    if not (text.isascii() and text.isdigit() and len(text) <= len(str(2**63 - 1)) and 1 <= int(text) < 2**63):
-        raise ApiError("BAD_USER_INPUT", "minPosition is a position: a whole number from 1 in decimal")
-    return int(text)
-
-
 def make_schema() -> strawberry.Schema:
     """Build the schema."""
     return strawberry.Schema(
         query=Query,
         mutation=Mutation,
+        subscription=Subscription,
         types=EVENT_TYPES,
         config=StrawberryConfig(scalar_map=SCALARS, disable_field_suggestions=True),
     )

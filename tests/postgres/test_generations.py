@@ -60,6 +60,8 @@ async def test_running_processes_go_on_in_it(database: Database, tmp_path: Path)
     """A process that runs on sees another's generation in its next round, signs in it, and keeps that outside."""
     async with durable_pool(database) as pool:
         signer, host = await signer_of(pool, tmp_path / "one")
+        told: list[int] = []
+        signer.on_generation(lambda: told.append(signer.installation.generation))
         async with TreeKeeper(signer, host, round_s=0.02) as keeper:
             await append(database, 20)
             await until(lambda: keeper.signed_size == 20)
@@ -67,6 +69,7 @@ async def test_running_processes_go_on_in_it(database: Database, tmp_path: Path)
             await until(lambda: signer.installation.generation == 2)
             await until(lambda: host.origin == signer.installation.origin())
             assert keeper.problem is None
+            assert told == [2]
         assert (tmp_path / "one" / FILE_NAME).read_text().startswith(f"entri/{signer.installation.id}/2-25-")
 
 

@@ -7,10 +7,10 @@ from random import Random
 import asyncpg
 import pytest
 
-from events.growth import TreesStoppedError, grow
 from events.merkle import Frontier, verify_consistency, verify_inclusion
 from events.statement import Connection, Pool
 from events.tiles import TilesMissingError
+from events.tree_growth import TreesStoppedError, grow
 from events.trees import OPERATOR, prove_consistency, prove_inclusion, prove_inclusions, root_at, tree_size
 from events.writer import LogWriter
 from tests.postgres.appends import decided

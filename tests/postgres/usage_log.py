@@ -12,9 +12,9 @@ from events import archiving
 from events.archive import ArchivedRange
 from events.batch import Append, Appended
 from events.envelope import Circumstances
-from events.growth import grow
 from events.statement import Connection, Pool
 from events.tokens import TokenCreated, TokenKind
+from events.tree_growth import grow
 from events.trees import OPERATOR, tree_size
 from events.usage import TokenUsed, stream_of
 from events.writer import LogWriter

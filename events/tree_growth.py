@@ -43,14 +43,14 @@ class Growing(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Growth:
+class Grown:
     """How far the trees are after a batch."""
 
     size: int
     head: int
 
 
-async def grow(pool: Pool, *, batch: int = BATCH) -> Growth | None:
+async def grow(pool: Pool, *, batch: int = BATCH) -> Grown | None:
     """Take in the next events; None when there are none or another process is at it. Raises TreesStoppedError."""
     async with pool.acquire() as connection, connection.transaction():
         size = await connection.fetchval(LEASE_TREES.text)
@@ -67,7 +67,7 @@ async def grow(pool: Pool, *, batch: int = BATCH) -> Growth | None:
         growing = await grouped(connection, rows)
         growing[OPERATOR] = Growing(size, [row["leaf_hash"] for row in rows])
         await write(connection, growing)
-        return Growth(size=until, head=head)
+        return Grown(size=until, head=head)
 
 
 def check_positions(rows: list[asyncpg.Record], size: int, until: int) -> None:
