@@ -7,6 +7,8 @@ Whoever reads history reads the archive *after* the page, never before: a page w
 it, that the page reaches into it.
 """
 
+from bisect import bisect_right
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -69,6 +71,25 @@ async def archived_ranges(reader: Reader) -> list[ArchivedRange]:
 async def archived_shares(reader: Reader, organization: str) -> list[ArchivedShare]:
     """Read which files hold which of an organization's archived usage, oldest first."""
     return [ArchivedShare(**dict(row)) for row in await reader.fetch(READ_ARCHIVED_ORGANIZATION.text, organization)]
+
+
+async def archive_files(reader: Reader, organization: str | None) -> Callable[[int], str | None]:
+    """Make the function that names the file with the archived usage at a position, or None where none was archived.
+
+    Positions are those of an organization's history, or of the whole log where none is given.
+    """
+    if organization is None:
+        whole = await archived_ranges(reader)
+        ends = [(each.from_position, each.to_position - 1, each.file) for each in whole]
+    else:
+        ends = [(s.first_position, s.last_position, s.file) for s in await archived_shares(reader, organization)]
+    firsts = [first for first, _, _ in ends]
+
+    def file_of(position: int) -> str | None:
+        at = bisect_right(firsts, position) - 1
+        return ends[at][2] if at >= 0 and position <= ends[at][1] else None
+
+    return file_of
 
 
 async def find_archived_event(reader: Reader, event_id: str) -> str | None:

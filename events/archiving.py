@@ -116,6 +116,7 @@ async def write_file(connection: Connection, partition: UsagePartition, path: Pa
     """Write a partition's file, unless it is there. Raises ArchiveError."""
     with told_plainly(path):
         if is_there(path):
+            on_progress(partition.to_position - partition.from_position)
             return
         with create(path) as file:
             for start, end in partition.blocks:

@@ -12,7 +12,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from events.archive import ArchiveError, archived_ranges, archived_shares, archived_usage
+from events.archive import ArchiveError, archive_files, archived_ranges, archived_shares, archived_usage
 from events.entry import leaf_hash
 from events.envelope import OrganizationPosition
 from events.log import BEYOND, HistoryQuery, find_position, read_history
@@ -37,8 +37,10 @@ READ_MODEL = "select * from token_last_used order by 1"
 async def test_archived_usage_is_in_its_file_and_nothing_else_changed(database: Database, tmp_path: Path) -> None:
     """Decisions, positions, proofs and read models are as before; files hold the rest, to the byte."""
     async with writing(database) as history, database.pool() as pool, database.owner() as owner:
-        await create_tokens(history)
-        await use_tokens(history, 2_100)
+        await create_tokens(history, ("tok_1", "tok_2"))
+        await use_tokens(history, 1_500, ("tok_1", "tok_2"))
+        await create_tokens(history, ("tok_3",))
+        await use_tokens(history, 600)
         await settle(pool)
         root = await root_at(pool, OPERATOR, 2_000)
         events = await owner.fetch("select * from events order by position")
@@ -58,6 +60,15 @@ async def test_archived_usage_is_in_its_file_and_nothing_else_changed(database: 
             assert await archived_usage(pool, organization) == max(own, default=0)
             shares = await archived_shares(pool, organization)
             assert sum(share.events for share in shares) == len(own)
+            file_of = await archive_files(pool, organization)
+            assert {file_of(position) for position in own} <= {each.file for each in archived}
+            assert file_of(max(own, default=0) + 1) is None
+        file_of = await archive_files(pool, None)
+        assert [file_of(position) for position in (1, 1000, 1001, 2000, 2001)] == [
+            *[archived[0].file] * 2,
+            *[archived[1].file] * 2,
+            None,
+        ]
         place = await find_position(pool, "org_1", OrganizationPosition(7))
         assert place == SIZE
         assert await root_at(pool, OPERATOR, 2_000) == root
@@ -66,7 +77,8 @@ async def test_archived_usage_is_in_its_file_and_nothing_else_changed(database: 
         assert await owner.fetch(READ_MODEL) == last_used
         await rebuild(owner, "token_last_used")
         assert await owner.fetch(READ_MODEL) == last_used
-        await use_tokens(history, 1_000)
+        await create_tokens(history, ("tok_4",))
+        await use_tokens(history, 1_000, ("tok_2", "tok_4"))
         await settle(pool)
         await archive_before(owner, tmp_path, 3 * SIZE + 1)
         last_used = await owner.fetch(READ_MODEL)

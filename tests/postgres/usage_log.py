@@ -25,8 +25,9 @@ from tests.postgres.conftest import MEMBER, START, Database, History, recorded
 
 SIZE = 1_000
 """Positions in a partition."""
-OF = {"tok_1": "org_1", "tok_2": "org_1", "tok_3": "org_2"}
+OF = {"tok_1": "org_1", "tok_2": "org_1", "tok_3": "org_2", "tok_4": "org_2"}
 """Tokens and their organizations."""
+TOKENS = ("tok_1", "tok_2", "tok_3")
 
 
 @asynccontextmanager
@@ -36,7 +37,7 @@ async def writing(database: Database) -> AsyncIterator[History]:
         yield History(writer)
 
 
-async def create_tokens(history: History, tokens: Sequence[str] = tuple(OF)) -> None:
+async def create_tokens(history: History, tokens: Sequence[str] = TOKENS) -> None:
     """Create organizations and tokens."""
     for token_id in tokens:
         created = TokenCreated(
@@ -51,7 +52,7 @@ async def create_tokens(history: History, tokens: Sequence[str] = tuple(OF)) -> 
         await history.token(created, organization=OF[token_id])
 
 
-async def use_tokens(history: History, events: int, tokens: Sequence[str] = tuple(OF)) -> None:
+async def use_tokens(history: History, events: int, tokens: Sequence[str] = TOKENS) -> None:
     """Append uses, many at once, of one token after the other."""
     for start in range(0, events, 90):
         token_id = tokens[start // 90 % len(tokens)]
