@@ -15,6 +15,7 @@ from projections.projection import AnyProjection, Projection, State
 
 Session: TypeAlias = "Connection | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 
+NOTHING_KEPT: Final[Mapping[str, object]] = {}
 READ_CHANGES: Final = load("projections.statements.read_models", "read_changes")
 
 
@@ -88,7 +89,9 @@ class FoldBySubject:
         self._state: object = None
         self.failure: Failure | None = None
 
-    def rows(self, rows: Sequence[asyncpg.Record], begins: Mapping[str, object]) -> Iterator[tuple[object, ...]]:
+    def rows(
+        self, rows: Sequence[asyncpg.Record], begins: Mapping[str, object] = NOTHING_KEPT
+    ) -> Iterator[tuple[object, ...]]:
         """Fold more events and yield the rows of the subjects that they complete. Stops at a failure.
 
         What was kept of archived events (`begins`, by key) holds a subject's first event, so it takes that one's place.
