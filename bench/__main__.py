@@ -27,6 +27,7 @@ from bench import (
     rebuild,
     revocation,
     rungs,
+    trees,
     usage,
     verify,
 )
@@ -41,6 +42,7 @@ BENCHMARKS: Final[Mapping[str, Benchmark]] = {
     "create": create.run,
     "rebuild": rebuild.run,
     "pages": pages.run,
+    "trees": trees.run,
     "idle": idle.run,
     "verify": verify.run,
     "gateway": gateway.run,

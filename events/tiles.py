@@ -5,6 +5,7 @@ complete subtrees are in tiles, so nothing in one ever changes. Must never do I/
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from hashlib import sha256
 from typing import Final, NamedTuple, TypeAlias
 
@@ -80,8 +81,9 @@ def places_of(subtrees: Iterable[tuple[int, int]]) -> list[Place]:
 
 
 def subtree_in(tiles: Mapping[Place, bytes]) -> Subtree:
-    """Make the function that computes complete subtrees from these tiles; it raises TilesMissingError."""
+    """Make the function that computes complete subtrees from these tiles, each once; it raises TilesMissingError."""
 
+    @cache
     def subtree(level: int, index: int) -> bytes:
         inside = level % LEVELS
         start = (index << inside) % WIDTH * HASH_BYTES

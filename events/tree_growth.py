@@ -92,7 +92,7 @@ async def grouped(connection: Reader, rows: list[asyncpg.Record]) -> dict[str, G
         own = leaves[organization]
         expected = sizes[organization] + len(own) + 1
         if place != expected:
-            problem = f"the event is number {place} of {organization}, and number {expected} is next"
+            problem = f"the event is number {place} of its organization's history, and number {expected} is next"
             raise TreesStoppedError(position, problem)
         own.append(leaf)
     return {name: Growing(sizes[name], leaves[name]) for name in names}

@@ -15,7 +15,7 @@ from events.tree_growth import TreesStoppedError, grow
 from events.trees import OPERATOR, root_at
 from service.availability import UNAVAILABLE
 from service.generations import settled
-from service.host_checkpoint import HostCheckpoint, HostCheckpointError
+from service.host_checkpoint import FILE_NAME, HostCheckpoint, HostCheckpointError
 from service.signing import REASONS, NotSignedError, SignedCheckpoint, Signer, TreeStatus
 
 OF_A_ROUND: Final = 0.9
@@ -38,7 +38,7 @@ class TreeKeeper:
         self._task: asyncio.Task[None] | None = None
         self._refused: str | None = None
         self.problem: str | None = None
-        """Why the trees do not grow or are not signed, None while they are."""
+        """Why the trees do not grow or are not signed, None while they are; anybody may read it, so it names nobody."""
         self.lag = 0
         """How many events the operator's tree lacked when it was last looked at."""
         self.signed_size = 0
@@ -71,8 +71,10 @@ class TreeKeeper:
             problem = self._refused
         except TreesStoppedError as error:
             problem = f"the trees of the log do not grow: {error}"
-        except (NotSignedError, HostCheckpointError) as error:
+        except NotSignedError as error:
             problem = str(error)
+        except HostCheckpointError:
+            problem = "the database is not the one that this data directory belongs to"
         except AWAY as error:
             problem = f"the trees of the log cannot be kept ({type(error).__name__})"
         except Exception:
@@ -146,4 +148,4 @@ class TreeKeeper:
             self._host.keep(text)
             self._refused = None
         except OSError as error:
-            self._refused = f"the newest checkpoint cannot be kept in {self._host}: {error.strerror}"
+            self._refused = f"{FILE_NAME} in the data directory cannot be written: {error.strerror}"

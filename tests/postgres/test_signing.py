@@ -138,5 +138,5 @@ async def test_a_file_that_cannot_be_written_is_told(database: Database, tmp_pat
         keeper = TreeKeeper(*await signer_of(pool, tmp_path), round_s=0.02)
         (tmp_path / FILE_NAME).mkdir()
         async with keeper:
-            await until(lambda: "cannot be kept in" in (keeper.problem or ""))
+            await until(lambda: "cannot be written: Is a directory" in (keeper.problem or ""))
             assert keeper.signed_size == 5

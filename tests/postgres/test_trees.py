@@ -100,7 +100,10 @@ HARM = {
     "insert into events (is_usage, position, organization, organization_position, recorded_at, occurred_at, type,"
     " subject, actor, entry) select is_usage, position, organization, organization_position, recorded_at, occurred_at,"
     " type, subject, actor, '' from events where position = 80": (80, "there is more than one event"),
-    "update events set organization = 'org_2' where position = 75": (75, "the event is number 75 of org_2, and number"),
+    "update events set organization = 'org_2' where position = 75": (
+        75,
+        "the event is number 75 of its organization's history, and number 1 is next",
+    ),
     "update log_head set position = 64": (65, "the log ends before it, and its tree holds 66 events"),
 }
 
