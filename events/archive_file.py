@@ -57,7 +57,6 @@ class Manifest:
 
     format: str = FORMAT
     installation: str
-    generation: int
     partition: str
     from_position: int
     to_position: int

@@ -89,8 +89,15 @@ async def unlock(connection: Connection) -> None:
 
 
 async def partitions_before(connection: Connection, before: datetime | int) -> list[UsagePartition]:
-    """Find the partitions of usage behind the head all of whose range is before an instant or a position."""
-    found = [UsagePartition(**dict(row)) for row in await connection.fetch(READ_USAGE_PARTITIONS.text)]
+    """Find the partitions of usage behind the head all of whose range is before an instant or a position.
+
+    Raises ArchiveError where the last event of a range, whose instant decides, is missing.
+    """
+    rows = await connection.fetch(READ_USAGE_PARTITIONS.text)
+    for row in rows:
+        if row["last_recorded_at"] is None:
+            raise ArchiveError(f"the event at position {row['to_position'] - 1} is missing from the log")
+    found = [UsagePartition(**dict(row)) for row in rows]
     if isinstance(before, datetime):
         return [partition for partition in found if partition.last_recorded_at < before]
     return [partition for partition in found if partition.to_position <= before]
@@ -168,7 +175,6 @@ async def describe(
         )
     return Manifest(
         installation=installation.id,
-        generation=installation.generation,
         partition=partition.name,
         from_position=first,
         to_position=end - 1,

@@ -22,6 +22,7 @@ from projections.runner import CatchUp
 from service.archiving import drop
 from service.authorization import operator
 from service.queries import ArchivedEventError, Queries
+from tests.postgres.appends import decided
 from tests.postgres.conftest import Database, Server
 from tests.postgres.test_immutability import CHANGES, refused
 from tests.postgres.usage_log import SIZE, archive_before, create_tokens, settle, use_tokens, writing
@@ -180,6 +181,23 @@ async def test_nothing_is_archived_that_something_still_needs(database: Database
         assert await archived_ranges(pool) == []
         assert await owner.fetchval("select count(*) from archived_organizations") == 0
         assert len(await owner.fetch("select from events_usage_1")) == SIZE - 3
+
+
+async def test_a_partition_without_usage_leaves_an_empty_file(database: Database, tmp_path: Path) -> None:
+    """Where nobody used anything there is nothing to miss; a log without its last event says so."""
+    async with writing(database) as history, database.pool() as pool, database.owner() as owner:
+        for number in range(12):
+            await history.writer.append(decided(f"tok_{number}", events=90))
+        await settle(pool)
+        (archived,) = await archive_before(owner, tmp_path, 2 * SIZE)
+        assert ((tmp_path / archived.file).read_bytes(), archived.events) == (b"", 0)
+        assert await archived_usage(pool, "org_1") == 0
+        for number in range(12, 24):
+            await history.writer.append(decided(f"tok_{number}", events=90))
+        await owner.execute("alter table events_decisions_1001 disable trigger all")
+        await owner.execute("delete from events where position = 2000")
+        with pytest.raises(ArchiveError, match="the event at position 2000 is missing"):
+            await archive_before(owner, tmp_path, 1)
 
 
 async def test_what_was_altered_is_not_archived(database: Database, server: Server, tmp_path: Path) -> None:
