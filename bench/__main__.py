@@ -27,6 +27,7 @@ from bench import (
     rebuild,
     revocation,
     rungs,
+    streams,
     usage,
     verify,
 )
@@ -51,6 +52,7 @@ BENCHMARKS: Final[Mapping[str, Benchmark]] = {
     "memory": memory.run,
     "usage": usage.run,
     "crash": crash.run,
+    "streams": streams.run,
 }
 RESULTS: Final = Path(__file__).parent / "RESULTS.md"
 

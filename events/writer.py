@@ -61,9 +61,13 @@ class WriterCounts:
 class LogWriter:
     """Owns one connection and the task that commits batches on it."""
 
-    def __init__(self, connect: Connect, *, partition_size: int = 16_000_000) -> None:
+    def __init__(
+        self, connect: Connect, *, partition_size: int = 16_000_000, on_growth: Callable[[], None] = lambda: None
+    ) -> None:
+        """Call `on_growth` after each batch that made the log longer."""
         self._connect = connect
         self._partition_size = partition_size
+        self._on_growth = on_growth
         self._partitions_end = 0
         self._connection: Connection | None = None
         self._queue: deque[Pending] = deque()
@@ -191,11 +195,14 @@ class LogWriter:
 
     def _answer(self, batch: Sequence[Pending], outcomes: Sequence[Outcome]) -> None:
         self._batches += 1
+        before = self._events
         for pending, outcome in zip(batch, outcomes, strict=True):
             if isinstance(outcome, Appended) and not outcome.is_replay:
                 self._events += len(pending.append.events)
             if not pending.answer.done():
                 pending.answer.set_result(outcome)
+        if self._events > before:
+            self._on_growth()
 
     async def _ensure_connection(self) -> Connection:
         if self._connection is None or self._connection.is_closed():

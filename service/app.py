@@ -27,17 +27,21 @@ from service.database_clock import DatabaseClock
 from service.enforcement import Enforcer
 from service.entrances import Core, Entrances, Lag, Verifying
 from service.garbage import setting_aside
+from service.growth import Growth
 from service.hashing import HashingPool
 from service.key_files import open_key_file
 from service.lease import Node
 from service.lease_keeper import CLOCK, LeaseKeeper, Membership
-from service.listening import Door, bound_sockets, is_loopback, listening, url_of
+from service.listening import Door, Requests, bound_sockets, is_loopback, listening, url_of
 from service.metrics import gauge, new_metrics
 from service.organization_commands import OrganizationCommands
 from service.pacing import Pace
 from service.queries import Queries
 from service.secret_text import SecretText
+from service.sessions import Sessions
 from service.settings import Settings
+from service.streams import Streams
+from service.tail import Tail
 from service.token_commands import TokenCommands
 from service.usage import UsageRecorder, UsageSettings, recording
 from service.vault import forgetting_replays
@@ -45,6 +49,7 @@ from service.verified_cache import VerifiedCache
 from service.verify import Verifier
 from service.web import graphql, health, verification
 from service.web.answers import Surroundings
+from service.web.streaming import RHYTHM, Rhythm, Streaming
 
 log = structlog.get_logger(__name__)
 
@@ -60,7 +65,8 @@ async def open_core(settings: Settings) -> AsyncIterator[Core]:
         keys = await open_keys(pool, settings)
         hashing = HashingPool(threads=settings.hash_threads, queue_bound=settings.hash_queue)
         stack.push_async_callback(hashing.close)
-        writer = LogWriter(database.connect, partition_size=settings.partition_size)
+        growth = await stack.enter_async_context(Growth(database.connect))
+        writer = LogWriter(database.connect, partition_size=settings.partition_size, on_growth=growth.log_grew)
         await stack.enter_async_context(writer)
         clock = DatabaseClock(CLOCK.steady)
         yield Core(
@@ -68,6 +74,7 @@ async def open_core(settings: Settings) -> AsyncIterator[Core]:
             database=database,
             pool=pool,
             writer=writer,
+            growth=growth,
             hashing=hashing,
             keys=keys,
             installation=await read_installation(pool),
@@ -98,19 +105,30 @@ async def open_node(core: Core) -> AsyncIterator[Verifying]:
     async with (
         CredentialReader(connect, CLOCK.steady) as reader,
         Enforcer(connect, CLOCK.steady) as enforcer,
-        LeaseKeeper(
-            connect,
-            node,
-            Membership(
-                name=settings.node_name or socket.gethostname(),
-                lease_s=settings.lease_s,
-                new_incarnation=lambda: secrets.token_hex(16),
-                on_acknowledged=enforcer.acknowledged,
-                on_time=core.clock.note,
-            ),
-        ) as keeper,
     ):
-        yield Verifying(cache=cache, node=node, keeper=keeper, enforcer=enforcer, reader=reader)
+        verifier = Verifier(node, reader, keys=core.keys, hashing=core.hashing, clock=CLOCK)
+        sessions = Sessions(verifier, CLOCK)
+        node.on_forgotten = sessions.changed
+        membership = Membership(
+            name=settings.node_name or socket.gethostname(),
+            lease_s=settings.lease_s,
+            new_incarnation=lambda: secrets.token_hex(16),
+            on_acknowledged=enforcer.acknowledged,
+            on_time=core.clock.note,
+            settling=sessions.settling,
+        )
+        async with LeaseKeeper(connect, node, membership) as keeper, Tail(connect) as tail:
+            core.growth.on_growth(tail.log_grew)
+            yield Verifying(
+                cache=cache,
+                node=node,
+                keeper=keeper,
+                enforcer=enforcer,
+                reader=reader,
+                verifier=verifier,
+                sessions=sessions,
+                tail=tail,
+            )
 
 
 def make_entrances(core: Core, verifying: Verifying, catch_up: CatchUp) -> Entrances:
@@ -132,10 +150,12 @@ def make_entrances(core: Core, verifying: Verifying, catch_up: CatchUp) -> Entra
     services = Services(
         queries=Queries(pool=core.pool, catch_up=catch_up),
         commands=commands,
-        verifier=Verifier(verifying.node, verifying.reader, keys=core.keys, hashing=core.hashing, clock=CLOCK),
+        verifier=verifying.verifier,
         usage=UsageRecorder(core.pool, core.writer, settings),
         installation=core.installation,
     )
+    executor = Executor(make_schema(), limits_of(core.settings))
+    streams = Streams(executor, services, pool=core.pool, tail=verifying.tail)
     metrics = new_metrics()
     gauge(metrics, "entri_log_events_total", "Events appended by this process.", lambda: core.writer.counts.events)
     gauge(metrics, "entri_log_batches_total", "Batches committed by this process.", lambda: core.writer.counts.batches)
@@ -148,11 +168,15 @@ def make_entrances(core: Core, verifying: Verifying, catch_up: CatchUp) -> Entra
     gauge(
         metrics, "entri_restrictions_waiting", "Restrictions not known everywhere.", lambda: verifying.enforcer.waiting
     )
+    gauge(metrics, "entri_sessions", "Connections that are kept by a key.", lambda: len(verifying.sessions))
+    gauge(metrics, "entri_streams", "Subscriptions that go on.", lambda: len(streams.running))
     gauge(metrics, "entri_histories_lost_total", "Failovers noticed.", lambda: verifying.keeper.histories_lost)
     return Entrances(
         core=core,
         verifying=verifying,
         services=services,
+        executor=executor,
+        streams=streams,
         catch_up=catch_up,
         metrics=metrics,
         lag=Lag(catch_up, metrics),
@@ -160,24 +184,41 @@ def make_entrances(core: Core, verifying: Verifying, catch_up: CatchUp) -> Entra
     )
 
 
+def limits_of(settings: Settings) -> Limits:
+    """Say how much a document may ask for."""
+    return Limits(
+        tokens=settings.max_document_tokens,
+        depth=settings.max_depth,
+        aliases=settings.max_aliases,
+        cost=settings.max_cost,
+    )
+
+
 Expose = Callable[[], Awaitable[str]]
+
+
+def streaming_of(entrances: Entrances, *, requests: Requests, rhythm: Rhythm = RHYTHM) -> Streaming:
+    """Put together what connections that stay open need."""
+    return Streaming(
+        open_session=entrances.open_session,
+        streams=entrances.streams,
+        executor=entrances.executor,
+        requests=requests,
+        message_limit_bytes=entrances.core.settings.max_body_bytes,
+        rhythm=rhythm,
+    )
 
 
 def make_web_app(entrances: Entrances, expose: Expose) -> web.Application:
     """Put the routes together."""
     settings = entrances.core.settings
     explorer = is_loopback(settings.host) if settings.explorer is None else settings.explorer
-    limits = Limits(
-        tokens=settings.max_document_tokens,
-        depth=settings.max_depth,
-        aliases=settings.max_aliases,
-        cost=settings.max_cost,
-    )
     endpoint = graphql.GraphQLEndpoint(
-        executor=Executor(make_schema(), limits),
+        executor=entrances.executor,
         authenticate=entrances.authenticate,
         confirm=entrances.confirm,
         make_context=entrances.context,
+        streaming=streaming_of(entrances, requests=entrances.requests),
         explorer=explorer,
         body_limit_bytes=settings.max_body_bytes,
         body_timeout_s=settings.header_timeout_s,

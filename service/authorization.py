@@ -28,6 +28,11 @@ class Principal:
     organization: str
     scopes: tuple[str, ...]
 
+    @property
+    def view(self) -> tuple[tuple[str, ...], str | None]:
+        """Equal for principals of an organization that may see the same: who may not see all tokens sees its own."""
+        return self.scopes, None if covers(self.scopes, "tokens:read") else self.actor.id
+
     def require(self, scope: str) -> None:
         """Raise ForbiddenError unless the scope is held."""
         if not covers(self.scopes, scope):

@@ -15,6 +15,7 @@ from events.writer import LogWriter
 from projections.runner import CatchUp
 from service import vault
 from service.api.context import Context, Services
+from service.api.execution import Executor
 from service.authorization import Caller, Principal, token_principal
 from service.availability import RETRY_AFTER_S, UNAVAILABLE, is_unavailable
 from service.credential import ANYTHING, Credential, Verification, Wanted
@@ -22,6 +23,7 @@ from service.credential_reader import CredentialReader
 from service.database import Database
 from service.database_clock import DatabaseClock
 from service.enforcement import Enforcer
+from service.growth import Growth
 from service.hashing import HashingPool
 from service.lease import Node
 from service.lease_keeper import LeaseKeeper
@@ -29,9 +31,13 @@ from service.listening import Requests
 from service.metrics import Metrics
 from service.organization_commands import OrganizationCommands
 from service.pacing import Pace
+from service.sessions import Session, Sessions
 from service.settings import Settings
+from service.streams import Streams
+from service.tail import Tail
 from service.token_commands import TokenCommands
 from service.verified_cache import VerifiedCache
+from service.verify import Verifier
 from service.web import verification
 from service.web.address import client_address
 from service.web.credentials import CredentialError, presented_key
@@ -50,6 +56,7 @@ class Core:
     database: Database
     pool: Pool
     writer: LogWriter
+    growth: Growth
     hashing: HashingPool
     keys: vault.Keys
     installation: Installation
@@ -67,6 +74,9 @@ class Verifying:
     keeper: LeaseKeeper
     enforcer: Enforcer
     reader: CredentialReader
+    verifier: Verifier
+    sessions: Sessions
+    tail: Tail
 
 
 class Lag:
@@ -96,6 +106,8 @@ class Entrances:
     core: Core
     verifying: Verifying
     services: Services
+    executor: Executor
+    streams: Streams
     catch_up: CatchUp
     metrics: Metrics
     pace: Pace
@@ -114,10 +126,26 @@ class Entrances:
         """Verify the credential of a request once more, before it is answered. Raises CredentialError."""
         await self.credential(request, self.services.verifier.verify)
 
+    async def open_session(self, request: web.Request, presented: str | None = None) -> Session:
+        """Verify a key that is to be used for a while, the request's own unless another, and count one use.
+
+        Raises CredentialError.
+        """
+        key = presented_key(request.headers) if presented is None else presented
+        credential = await self.credential_of(key, self.verify)
+        session = self.verifying.sessions.open(key, credential)
+        self.record(credential, request)
+        session.address = client_address(request, self.core.settings.trusted_proxies)
+        return session
+
     async def credential(self, request: web.Request, verify: verification.Verify) -> Credential:
         """Verify the one credential of a request. Raises CredentialError."""
+        return await self.credential_of(presented_key(request.headers), verify)
+
+    async def credential_of(self, presented: str, verify: verification.Verify) -> Credential:
+        """Verify a presented key. Raises CredentialError."""
         try:
-            verified = await verify(presented_key(request.headers), ANYTHING)
+            verified = await verify(presented, ANYTHING)
         except Exception as error:
             if not is_unavailable(error):
                 raise

@@ -107,6 +107,8 @@ class Node(Generic[Proved]):
     def __init__(self, cache: VerifiedCache[Proved], clock: Clock, *, lease_s: float, drift: float = DRIFT) -> None:
         self._cache = cache
         self._clock = clock
+        self.on_forgotten: Callable[[str | None], None] = lambda _: None
+        """Called with each token whose entries were just forgotten, since it changed; with None for all of them."""
         self._lease_s = lease_s
         self._held_s = lease_s * (1 - drift)
         self._until_s = self._until_wall_s = ENDED
@@ -131,7 +133,7 @@ class Node(Generic[Proved]):
     def leave(self) -> None:
         """Give up the lease and all that is remembered."""
         self._until_s = self._until_wall_s = ENDED
-        self._cache.clear()
+        self._forget(None)
         self.incarnation = None
 
     def reconnected(self) -> None:
@@ -163,9 +165,9 @@ class Node(Generic[Proved]):
             return Renewed.EVICTED
         if len(answer.changes) == answer.epoch - renewal.applied:
             for change in answer.changes:
-                self._cache.evict(change.subject)
+                self._forget(change.subject)
         else:
-            self._cache.clear()
+            self._forget(None)
         self.applied = max(self.applied, answer.epoch)
         self._is_connected = True
         self._until_s = renewal.sent_s + self._held_s
@@ -183,9 +185,21 @@ class Node(Generic[Proved]):
         if message.first > self.applied + 1 or message.subjects is None:
             return Heard.RENEW
         for subject in message.subjects:
-            self._cache.evict(subject)
+            self._forget(subject)
         self.applied = message.last
         return Heard.ACKNOWLEDGE
+
+    def _forget(self, subject: str | None) -> None:
+        if subject is None:
+            self._cache.clear()
+        else:
+            self._cache.evict(subject)
+        self.on_forgotten(subject)
+
+    def ends_s(self, digest: bytes) -> float:
+        """Say when what is remembered of a secret ends by itself, on the steady clock; at once where nothing is."""
+        entry = self._cache.get(digest)
+        return ENDED if entry is None else entry.deadline_s
 
     def recall(self, digest: bytes) -> Proved | None:
         """Answer what was proved of a secret, if that may be relied on now."""

@@ -64,6 +64,8 @@ class Membership:
     """Called with a node's incarnation and how far it has got, this node's own included."""
     on_time: Callable[[float, float, datetime], None] = lambda *_: None
     """Called with when the database was asked, when it answered, and what time it said it was."""
+    settling: Callable[[], asyncio.Future[None] | None] = lambda: None
+    """Answers what must be done before a change that was applied may be acknowledged; None when it may at once."""
 
 
 class LeaseKeeper:
@@ -198,6 +200,9 @@ class LeaseKeeper:
             self._membership.on_acknowledged(incarnation, int(applied))
 
     def _has_applied(self) -> None:
+        if (settling := self._membership.settling()) is not None:
+            settling.add_done_callback(lambda _: self._has_applied())
+            return
         if self._node.incarnation is not None:
             self._membership.on_acknowledged(self._node.incarnation, self._node.applied)
             self._applied.set()
@@ -219,7 +224,7 @@ class LeaseKeeper:
 
     async def _tell(self, connection: Connection) -> None:
         incarnation, applied = reached = (self._node.incarnation, self._node.applied)
-        if incarnation is None or reached == self._told:
+        if incarnation is None or reached == self._told or self._membership.settling() is not None:
             return
         async with asyncio.timeout(self._limit_s):
             await connection.execute(ACKNOWLEDGE.text, f"{incarnation}:{applied}")

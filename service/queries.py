@@ -107,15 +107,18 @@ class Queries:
 
     async def history(self, principal: Principal, query: HistoryQuery) -> list[RecordedEvent]:
         """Read a page of the organization's history. Raises ForbiddenError."""
+        return await log.read_history(self.pool, self.of_history(principal, query))
+
+    def of_history(self, principal: Principal, query: HistoryQuery) -> HistoryQuery:
+        """Scope what is to be read of a history to the principal's organization. Raises ForbiddenError."""
         principal.require("events:read")
-        query = replace(
+        return replace(
             query,
             organization=principal.organization,
             types=None if query.types is None else tuple(name for name in query.types if name in TYPES),
             subjects=None if query.subjects is None else well_formed(query.subjects),
             actors=None if query.actors is None else tuple(name for name in query.actors if "\0" not in name),
         )
-        return await log.read_history(self.pool, query)
 
     async def event(self, principal: Principal, event_id: str) -> RecordedEvent | None:
         """Read one event of the organization's history, when it may be seen."""

@@ -166,8 +166,8 @@ def file(text: str) -> Path:
 LONGEST_NODE_NAME: Final = 100
 MOST_CONNECTIONS: Final = MAX_CONNECTIONS - 5
 """What the embedded PostgreSQL has for us: it keeps three for its superuser, and an operator's command needs some."""
-OTHER_CONNECTIONS: Final = 6
-"""What a process opens beside its pool: the log's writer, and what verifies from memory."""
+OTHER_CONNECTIONS: Final = 8
+"""What a process opens beside its pool: the log's writer, what verifies from memory, and what follows the log."""
 PATH: Final = "a path"
 URL: Final = "a URL such as postgresql://user@host/database"
 

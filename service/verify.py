@@ -37,6 +37,25 @@ MOST_READS: Final = 3
 """How often a key is looked up whose token keeps changing meanwhile."""
 
 
+class Watch:
+    """A secret that is verified again and again, from memory alone."""
+
+    def __init__(self, node: Node[Verification], digests: tuple[bytes, ...]) -> None:
+        self._node = node
+        self._digests = digests
+
+    def recall(self) -> Verification | None:
+        """Answer what memory says of the secret now; None where it cannot tell."""
+        for digest in self._digests:
+            if (remembered := self._node.recall(digest)) is not None:
+                return remembered
+        return None
+
+    def ends_s(self) -> float:
+        """Say when what is remembered of the secret ends by itself, on the steady clock."""
+        return max(self._node.ends_s(digest) for digest in self._digests)
+
+
 class Verifier:
     """Verifies presented secrets: from memory under the node's lease, and against the vault otherwise."""
 
@@ -71,6 +90,10 @@ class Verifier:
             if self._denials.holds(digest):
                 return UNKNOWN
         return None
+
+    def watch(self, presented: str) -> "Watch":
+        """Digest a secret once, to recall it as often as something is sent on its word."""
+        return Watch(self._node, tuple(self._digests(presented)))
 
     async def verify(self, presented: str, wanted: Wanted = ANYTHING) -> Verification:
         """Say whether a secret is good now for what is wanted.

@@ -18,6 +18,7 @@ from service.availability import is_unavailable
 from service.cursors import ExpiredCursorError, InvalidCursorError
 from service.enforcement import NotEnforcedError
 from service.queries import NotReachedError
+from service.tail import HistoryLostError
 
 Code = Literal[
     "UNAUTHENTICATED",
@@ -40,6 +41,7 @@ _CODES: Final[Mapping[type[Exception], Code]] = {
     RestrictedError: "UNAUTHENTICATED",
     InvalidCursorError: "INVALID_CURSOR",
     ExpiredCursorError: "CURSOR_EXPIRED",
+    HistoryLostError: "CURSOR_EXPIRED",
     NotReachedError: "UNAVAILABLE",
     OutcomeUnknownError: "UNAVAILABLE",
     NotEnforcedError: "UNAVAILABLE",

@@ -1,6 +1,7 @@
 """Events in the API: an interface, a type for each event type, and the connection. Must never decide who may read."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -238,7 +239,6 @@ async def events_page(
     context: Context, page: Page, order: EventOrder, filtered: EventFilterInput | None, *, subject: str | None = None
 ) -> EventConnection:
     """Read a page of the organization's history, or of one subject's."""
-    given = {} if filtered is None else given_fields("filter", filtered)
     newest_first = (order is EventOrder.NEWEST_FIRST) != page.backward
     position = None if page.cursor is None else context.cursors.event_position(page.cursor)
     query = HistoryQuery(
@@ -247,12 +247,9 @@ async def events_page(
         before=position if newest_first and position is not None else BEYOND,
         limit=page.size + 1,
         newest_first=newest_first,
-        types=given.get("types"),
-        subjects=subjects_of(given.get("token_ids"), subject),
-        actors=given.get("actor_ids"),
-        occurred_from=given.get("occurred_from"),
-        occurred_before=given.get("occurred_before"),
     )
+    query = filtered_by(query, filtered)
+    query = replace(query, subjects=subjects_of(query.subjects, subject))
     found = await context.services.queries.history(context.caller.principal, query)
     shown = found[: page.size]
     if page.backward:
@@ -261,6 +258,21 @@ async def events_page(
     return EventConnection(
         edges=[EventEdge(cursor=c, node=shown_event(recorded)) for c, recorded in zip(cursors, shown, strict=True)],
         page_info=page.info(cursors, more=len(found) > page.size),
+    )
+
+
+def filtered_by(query: HistoryQuery, given: EventFilterInput | None) -> HistoryQuery:
+    """Narrow a query to what a filter lets through. Raises ApiError BAD_USER_INPUT."""
+    if given is None:
+        return query
+    wanted = given_fields("filter", given)
+    return replace(
+        query,
+        types=wanted.get("types"),
+        subjects=wanted.get("token_ids"),
+        actors=wanted.get("actor_ids"),
+        occurred_from=wanted.get("occurred_from"),
+        occurred_before=wanted.get("occurred_before"),
     )
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from inspect import isawaitable
 from typing import Any, Final, TypeGuard
 
+import orjson
 import strawberry
 from graphql import (
     ASTValidationRule,
@@ -51,6 +52,7 @@ from service.api.errors import (
     syntax_error,
 )
 from service.api.limits import Cost, Limits, TooComplexError, check_cost, check_text, check_variables, survey
+from service.api.selections import Selection, root_field, shared_variables
 
 
 class _QuietValuesRule(ValuesOfCorrectTypeRule):
@@ -161,6 +163,34 @@ class Executor:
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller learns the request's id and no more
             return Execution(executed=False, errors=(internal_error(error, request_id),))
 
+    async def open(
+        self, request: GraphQLRequest, *, context: object, request_id: str
+    ) -> tuple[Any, Selection] | Execution:
+        """Answer what a subscription follows, which its resolver said, and what it selects; or why it is refused."""
+        try:
+            operation = self.prepare(request)
+            if not isinstance(operation, Operation):
+                return Execution(executed=False, errors=operation)
+            executor = self._built(operation, request.variables, context)
+            if executor is None:
+                return Execution(executed=False, errors=self._coercion_errors(operation, request.variables))
+            try:
+                field = root_field(executor)
+                followed = await field.subscribe(None, field.info, **field.arguments)
+            except Exception as error:  # noqa: BLE001 -- what may be told of it is told, as of any resolver
+                located = error if isinstance(error, GraphQLError) else GraphQLError(str(error), original_error=error)
+                return Execution(executed=False, errors=tuple(execution_errors([located], request_id, most=1)))
+            variables = shared_variables(operation.definition, request.variables)
+            key = (request.query, orjson.dumps(variables, option=orjson.OPT_SORT_KEYS))
+            return followed, Selection(executor, key, most_errors=self._limits.errors)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the caller learns the request's id and no more
+            return Execution(executed=False, errors=(internal_error(error, request_id),))
+
+    def kind_of(self, request: GraphQLRequest) -> OperationType | None:
+        """Say what a request asks for; None where it is refused."""
+        prepared = self.prepare(request)
+        return prepared.kind if isinstance(prepared, Operation) else None
+
     def prepare(self, request: GraphQLRequest) -> Prepared:
         """Return the operation, from memory if its text was seen before, or the errors that refuse the request."""
         prepared = self._remembered(request.query)
@@ -180,6 +210,19 @@ class Executor:
     async def _run(
         self, operation: Operation, variables: Mapping[str, object], *, context: object, request_id: str
     ) -> Execution:
+        executor = self._built(operation, variables, context)
+        if executor is None:
+            return Execution(executed=False, errors=self._coercion_errors(operation, variables))
+        result = executor.execute_operation()
+        answer = await result if isawaitable(result) else result
+        if not isinstance(answer, ExecutionResult):
+            raise TypeError("an answer in several parts, though @defer and @stream are not in the schema")
+        errors = execution_errors(answer.errors or (), request_id, most=self._limits.errors)
+        is_mutation = operation.kind is OperationType.MUTATION
+        return Execution(executed=True, data=answer.data, errors=tuple(errors), is_mutation=is_mutation)
+
+    def _built(self, operation: Operation, variables: Mapping[str, object], context: object) -> Any:  # noqa: ANN401 -- graphql-core's
+        """Coerce the variables; None where that fails."""
         executor = self._executor_class.build(
             self._schema,
             operation.document,
@@ -189,15 +232,7 @@ class Executor:
             is_awaitable=_is_awaitable,
             operation_extensions=None,
         )
-        if isinstance(executor, list):
-            return Execution(executed=False, errors=self._coercion_errors(operation, variables))
-        result = executor.execute_operation()
-        answer = await result if isawaitable(result) else result
-        if not isinstance(answer, ExecutionResult):
-            raise TypeError("an answer in several parts, though @defer and @stream are not in the schema")
-        errors = execution_errors(answer.errors or (), request_id, most=self._limits.errors)
-        is_mutation = operation.kind is OperationType.MUTATION
-        return Execution(executed=True, data=answer.data, errors=tuple(errors), is_mutation=is_mutation)
+        return None if isinstance(executor, list) else executor
 
     def _coercion_errors(self, operation: Operation, variables: Mapping[str, object]) -> tuple[FormattedError, ...]:
         # Coercion has failed, in words that quote values: find the places again and say it in our own.

@@ -13,6 +13,8 @@ from service.api.errors import ApiError
 RFC_3339: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 EXPECTED: Final = "An instant is RFC 3339 with its offset, such as 2027-01-31T12:00:00Z."
 
+LARGEST_POSITION: Final = 2**63 - 1
+
 Json = NewType("Json", object)
 
 
@@ -42,6 +44,14 @@ SCALARS: Final[dict[object, ScalarDefinition]] = {
         parse_value=lambda value: value,
     ),
 }
+
+
+def position_of(name: str, text: str, *, least: int = 1) -> int:
+    """Read a position argument. Raises ApiError BAD_USER_INPUT."""
+    is_number = text.isascii() and text.isdecimal() and len(text) <= len(str(LARGEST_POSITION))
+    if not (is_number and least <= int(text) <= LARGEST_POSITION):
+        raise ApiError("BAD_USER_INPUT", f"{name} is a position: a whole number from {least} in decimal")
+    return int(text)
 
 
 def given(value: Any) -> bool:  # noqa: ANN401 -- whatever an input field holds

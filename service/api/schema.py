@@ -13,7 +13,6 @@ from projections.tokens import TokenFilter
 from service.api import token_mutations as mutations
 from service.api.context import ApiInfo
 from service.api.enums import Environment, EventOrder, OrderDirection, TokenOrderField
-from service.api.errors import ApiError
 from service.api.events import (
     EVENT_TYPES,
     EventConnection,
@@ -25,7 +24,8 @@ from service.api.events import (
 from service.api.nodes import Node
 from service.api.organization import Organization, Viewer, shown_organization, viewer_of
 from service.api.pages import After, Before, First, Last, page_of
-from service.api.scalars import SCALARS
+from service.api.scalars import SCALARS, position_of
+from service.api.subscriptions import Subscription
 from service.api.tokens import (
     Token,
     TokenConnection,
@@ -97,7 +97,9 @@ class Query:
         """Read a page of tokens."""
         page = page_of(first, after, last, before)
         if min_position is not None:
-            await info.context.services.queries.wait_for(info.context.caller.principal, position_of(min_position))
+            await info.context.services.queries.wait_for(
+                info.context.caller.principal, position_of("minPosition", min_position)
+            )
         filtered = TokenFilter() if filter is None else filter.to_filter()
         return await tokens_page(info.context, page, order_by, filtered)
 
@@ -184,18 +186,12 @@ class Mutation:
         return await mutations.revoke_token(info.context, given)
 
 
-def position_of(text: str) -> int:
-    """Read a position argument. Raises ApiError BAD_USER_INPUT."""
-    if not (text.isascii() and text.isdigit() and len(text) <= len(str(2**63 - 1)) and 1 <= int(text) < 2**63):
-        raise ApiError("BAD_USER_INPUT", "minPosition is a position: a whole number from 1 in decimal")
-    return int(text)
-
-
 def make_schema() -> strawberry.Schema:
     """Build the schema."""
     return strawberry.Schema(
         query=Query,
         mutation=Mutation,
+        subscription=Subscription,
         types=EVENT_TYPES,
         config=StrawberryConfig(scalar_map=SCALARS, disable_field_suggestions=True),
     )

@@ -54,7 +54,6 @@ COMING: Final[dict[str, frozenset[str]]] = {
         | {"Mutation.designateWebhookSigner"}
     ),
     "checkpoints": frozenset({"LogCheckpoint", "Query.logCheckpoint"}),
-    "subscriptions": frozenset({"Subscription", "TokenEventEdge"}),
 }
 """The parts of the contract that are not delivered yet, by the noun that will bring them."""
 NEEDS_NO_WORDS: Final = "GraphQL has no place for a description here"
