@@ -35,7 +35,12 @@ async def keep_states(connection: Connection, blocks: Sequence[tuple[int, int]])
     last = blocks[-1][1] - 1
     if not await connection.fetchval(LOCK_OUT_REBUILDS.text):
         raise ArchiveError("a rebuild is running: archive again when it has ended")
-    if behind := await connection.fetchrow(FIND_BEHIND.text, last):
+    behind = await connection.fetchrow(FIND_BEHIND.text, last)
+    if behind is not None and behind["is_rebuild"]:
+        raise ArchiveError(
+            f"a rebuild is unfinished: finish it with `entri rebuild {behind['name']}`, then archive again"
+        )
+    if behind is not None:
         raise ArchiveError(
             f"the read model {behind['name']} is at position {behind['position']}, and this goes up to {last}: "
             "let `entri serve` run until it has caught up"

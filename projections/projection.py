@@ -10,11 +10,13 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 import asyncpg
 
-from events.entry import RecordedEvent
+from events.entry import Fact, RecordedEvent
 from events.registry import TYPES, Event
 from events.statement import Statement
 
 State = TypeVar("State")
+Foldable: TypeAlias = Fact | RecordedEvent
+"""An event as it is folded: no more of it is used than a `Fact` holds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +47,7 @@ class Projection(Generic[State]):
     """The events it cares for."""
     key: Callable[[Event], str | None]
     """Which row an event changes, None when it changes none. A key is always the event's subject."""
-    evolve: Callable[[State | None, RecordedEvent], State]
+    evolve: Callable[[State | None, Foldable], State]
     """Fold an event that has a key. Raises ValueError where the log contradicts itself."""
     row: Callable[[State], tuple[object, ...]]
     """Lay a state out as a row, in the order of `columns`."""

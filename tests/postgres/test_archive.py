@@ -178,6 +178,9 @@ async def test_nothing_is_archived_that_something_still_needs(database: Database
             await rebuilding.execute("select pg_advisory_lock(4270004)")
             with pytest.raises(ArchiveError, match="a rebuild is running"):
                 await archive_before(owner, tmp_path, 2 * SIZE)
+        await owner.execute("select begin_rebuild('token_last_used', 'a definition', 990, 1)")
+        with pytest.raises(ArchiveError, match="finish it with `entri rebuild token_last_used`"):
+            await archive_before(owner, tmp_path, 2 * SIZE)
         assert await archived_ranges(pool) == []
         assert await owner.fetchval("select count(*) from archived_organizations") == 0
         assert len(await owner.fetch("select from events_usage_1")) == SIZE - 3
