@@ -27,6 +27,7 @@ from bench import (
     rebuild,
     revocation,
     rungs,
+    streams,
     trees,
     usage,
     verify,
@@ -53,6 +54,7 @@ BENCHMARKS: Final[Mapping[str, Benchmark]] = {
     "memory": memory.run,
     "usage": usage.run,
     "crash": crash.run,
+    "streams": streams.run,
 }
 RESULTS: Final = Path(__file__).parent / "RESULTS.md"
 

@@ -21,6 +21,7 @@ mutation ($id: ID!) {
     token { status } userErrors { code } enforcement { processes acknowledged waitedOut tookMs }
   }
 }"""
+HEAD: Final = "{ events(first: 1) { nodes { position } } }"
 NO_BARRIER: Final = {"waitedOut": 0, "processes": 0}
 AT_ONCE: Final = 16
 
@@ -50,7 +51,19 @@ class Graph:
     session: ClientSession
 
     async def ask(self, document: str, variables: Mapping[str, object]) -> dict[str, Any]:
-        """Run an operation with one field and answer what that is. Raises SystemExit when it was refused."""
+        """Run a mutation and answer its payload. Raises SystemExit when it was refused."""
+        payload = await self.answer(document, variables)
+        if payload["userErrors"]:
+            raise SystemExit(f"an operation was refused: {payload['userErrors']}")
+        return payload
+
+    async def head(self) -> str:
+        """Ask for the last position of the history."""
+        page = await self.answer(HEAD, {})
+        return str(page["nodes"][0]["position"])
+
+    async def answer(self, document: str, variables: Mapping[str, object]) -> dict[str, Any]:
+        """Run an operation with one field and answer what that is. Raises SystemExit when it failed."""
         url = f"http://{self.service.host}:{self.service.port}/graphql"
         body = {"query": document, "variables": variables}
         async with self.session.post(url, json=body, headers={"X-API-Key": self.service.key}) as response:
@@ -58,8 +71,6 @@ class Graph:
         if answer.get("errors"):
             raise SystemExit(f"an operation failed: {answer['errors']}")
         (payload,) = answer["data"].values()
-        if payload["userErrors"]:
-            raise SystemExit(f"an operation was refused: {payload['userErrors']}")
         return dict(payload)
 
     async def issue(self, count: int) -> list[Issued]:

@@ -52,6 +52,11 @@ class Plan:
     usage_slice_s: float
     """How long uses are recorded at full rate: so many parts of equal length, a window each."""
     crashes: int
+    replays: int
+    """How often a history is replayed to a subscriber, and followed."""
+    subscribers: int
+    follow_s: float
+    """How long a history is followed in each round."""
 
 
 FULL: Final = Plan(
@@ -80,6 +85,9 @@ FULL: Final = Plan(
     usage_slices=6,
     usage_slice_s=10,
     crashes=3,
+    replays=3,
+    subscribers=1_000,
+    follow_s=8,
 )
 QUICK: Final = Plan(
     repetitions=3,
@@ -107,4 +115,7 @@ QUICK: Final = Plan(
     usage_slices=2,
     usage_slice_s=2,
     crashes=1,
+    replays=1,
+    subscribers=200,
+    follow_s=2,
 )

@@ -34,7 +34,7 @@ from service.host_checkpoint import FILE_NAME, HostCheckpoint
 from service.key_files import open_key_file, open_log_key
 from service.lease import Node
 from service.lease_keeper import CLOCK, LeaseKeeper, Membership
-from service.listening import Door, bound_sockets, is_loopback, listening, url_of
+from service.listening import Door, Requests, bound_sockets, is_loopback, listening, url_of
 from service.log_proofs import LogProofs
 from service.metrics import gauge, new_metrics
 from service.organization_commands import OrganizationCommands
@@ -56,6 +56,7 @@ from service.verify import Verifier
 from service.web import graphql, health, verification
 from service.web import log as log_routes
 from service.web.answers import Surroundings
+from service.web.streaming import RHYTHM, Rhythm, Streaming
 
 log = structlog.get_logger(__name__)
 
@@ -220,6 +221,18 @@ def limits_of(settings: Settings) -> Limits:
 Expose = Callable[[], Awaitable[str]]
 
 
+def streaming_of(entrances: Entrances, *, requests: Requests, rhythm: Rhythm = RHYTHM) -> Streaming:
+    """Put together what connections that stay open need."""
+    return Streaming(
+        open_session=entrances.open_session,
+        streams=entrances.streams,
+        executor=entrances.executor,
+        requests=requests,
+        message_limit_bytes=entrances.core.settings.max_body_bytes,
+        rhythm=rhythm,
+    )
+
+
 def make_web_app(entrances: Entrances, expose: Expose) -> web.Application:
     """Put the routes together."""
     settings = entrances.core.settings
@@ -229,6 +242,7 @@ def make_web_app(entrances: Entrances, expose: Expose) -> web.Application:
         authenticate=entrances.authenticate,
         confirm=entrances.confirm,
         make_context=entrances.context,
+        streaming=streaming_of(entrances, requests=entrances.requests),
         explorer=explorer,
         body_limit_bytes=settings.max_body_bytes,
         body_timeout_s=settings.header_timeout_s,

@@ -8,7 +8,7 @@ import asyncio
 import errno
 import ipaddress
 import socket
-from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from typing import Any, Final
 
@@ -108,6 +108,8 @@ class Requests:
         self._none = asyncio.Event()
         self._none.set()
         self.hurry = asyncio.Event()
+        self._ends: set[Callable[[], None]] = set()
+        self._is_closing = False
 
     @contextmanager
     def one(self) -> Iterator[None]:
@@ -120,6 +122,23 @@ class Requests:
             self._count -= 1
             if not self._count:
                 self._none.set()
+
+    @contextmanager
+    def endless(self, end: Callable[[], None]) -> Iterator[None]:
+        """Tell one that has no end of its own to end, once no more are taken."""
+        self._ends.add(end)
+        if self._is_closing:
+            end()
+        try:
+            yield
+        finally:
+            self._ends.discard(end)
+
+    def close(self) -> None:
+        """Tell those that have no end of their own to end."""
+        self._is_closing = True
+        for end in tuple(self._ends):
+            end()
 
     async def end(self, within_s: float) -> None:
         """Wait until none is on its way, but no longer than that, or until told to hurry."""
@@ -151,6 +170,7 @@ class Door:
         """Take no more connections; those that are there go on."""
         for site in self._runner.sites:
             await site.stop()
+        self._requests.close()
 
     async def empty(self) -> None:
         """Wait until the last connection has ended."""

@@ -106,7 +106,7 @@ class Tail:
                 self._is_placed.clear()
             await self._wanted.wait()
             try:
-                async with connected(self._connect) as connection:
+                async with connected(self._connect, application_name="entri-tail") as connection:
                     await self._place(connection)
                     await self._follow(connection)
             except Exception as error:  # noqa: BLE001 -- whatever it was, the reading goes on where it was

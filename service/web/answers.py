@@ -42,6 +42,8 @@ class Surroundings:
             began = time.perf_counter()
             with self.requests.one():
                 response = await self._answer(handler, request)
+            if response.prepared:  # it was a stream: how long it lasted says nothing about how quick answers are
+                return response
             response.headers["Server"] = SERVER
             if self.draining.is_set():  # so that a client's next request goes to another process
                 response.headers["Connection"] = "close"

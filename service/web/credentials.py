@@ -11,6 +11,8 @@ from multidict import CIMultiDict, CIMultiDictProxy
 UNAUTHORIZED_BODY: Final = b'{"statusCode":401,"message":"Unauthorized","error":"Unauthorized"}'
 FORBIDDEN_BODY: Final = b'{"statusCode":403,"message":"Forbidden resource","error":"Forbidden"}'
 
+Headers = CIMultiDict[str] | CIMultiDictProxy[str]
+
 _BEARER: Final = "bearer "
 
 
@@ -24,7 +26,12 @@ class CredentialError(Exception):
         self.retry_after = retry_after
 
 
-def presented_key(headers: CIMultiDict[str] | CIMultiDictProxy[str]) -> str:
+def is_presented(headers: Headers) -> bool:
+    """Say whether there is any credential at all."""
+    return "X-API-Key" in headers or "Authorization" in headers
+
+
+def presented_key(headers: Headers) -> str:
     """Return the key in the one `X-API-Key` or `Authorization: Bearer` header.
 
     Raise `CredentialError` with 401 if there is none, and with 400 if there is more than one in any combination: two

@@ -14,10 +14,15 @@ from typing import Final, Generic, TypeVar
 import orjson
 import structlog
 from aiohttp import web
+from graphql import OperationType
 
 from service.api.execution import Execution, Executor, GraphQLRequest
 from service.web.credentials import CredentialError
 from service.web.graphiql import explorer_page
+from service.web.parameters import RefusedError, parameters
+from service.web.sse import EVENT_STREAM, answer_events
+from service.web.streaming import Streaming
+from service.web.websocket import answer_upgrade, is_upgrade
 
 Principal = TypeVar("Principal")
 Authenticate = Callable[[web.Request], Awaitable[Principal]]
@@ -47,26 +52,18 @@ class GraphQLEndpoint(Generic[Principal]):
     make_context: MakeContext[Principal]
     confirm: Callable[[web.Request], Awaitable[object]]
     """Raises CredentialError where the key that a request came with is not good any more."""
+    streaming: Streaming | None = None
+    """Without it there are no WebSockets and no event streams."""
     explorer: bool = False
     body_limit_bytes: int = 262_144
     body_timeout_s: float = 20.0
     new_request_id: Callable[[], str] = lambda: secrets.token_hex(16)
 
 
-class _RefusedError(Exception):
-    """The request ends here: a status, a message that quotes nothing, headers."""
-
-    def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(message)
-        self.status = status
-        self.message = message
-        self.headers = dict(headers or {})
-
-
 def routes(endpoint: GraphQLEndpoint[Principal]) -> list[web.RouteDef]:
     """Return the one route, for every method: those not allowed get a GraphQL-shaped body too."""
 
-    async def graphql(request: web.Request) -> web.Response:
+    async def graphql(request: web.Request) -> web.StreamResponse:
         return await _answer(endpoint, request)
 
     return [web.route("*", "/graphql", graphql)]
@@ -78,12 +75,15 @@ def request_id_of(request: web.Request, new_request_id: Callable[[], str]) -> st
     return given[0] if len(given) == 1 and _REQUEST_ID.fullmatch(given[0]) else new_request_id()
 
 
-async def _answer(endpoint: GraphQLEndpoint[Principal], request: web.Request) -> web.Response:
+async def _answer(endpoint: GraphQLEndpoint[Principal], request: web.Request) -> web.StreamResponse:
     request_id = request_id_of(request, endpoint.new_request_id)
     media_type = _negotiated(request.headers.getall("Accept", []))
+    response: web.StreamResponse
     try:
+        if endpoint.streaming is not None and is_upgrade(request):
+            return await answer_upgrade(endpoint.streaming, request, {"X-Request-Id": request_id})
         response = await _admitted(endpoint, request, request_id, media_type)
-    except _RefusedError as refused:
+    except RefusedError as refused:
         response = _failure(refused.status, refused.message, media_type)
         response.headers.update(refused.headers)
     except CredentialError as error:
@@ -104,16 +104,15 @@ async def _answer(endpoint: GraphQLEndpoint[Principal], request: web.Request) ->
 
 async def _admitted(
     endpoint: GraphQLEndpoint[Principal], request: web.Request, request_id: str, media_type: str
-) -> web.Response:
+) -> web.StreamResponse:
     if request.method not in {"GET", "POST"}:
-        raise _RefusedError(405, "Use POST, or GET for queries.", {"Allow": "GET, POST"})
+        raise RefusedError(405, "Use POST, or GET for queries.", {"Allow": "GET, POST"})
     if endpoint.explorer and _wants_page(request):
         return explorer_page()
+    if endpoint.streaming is not None and _prefers_events(request.headers.getall("Accept", [])):
+        return await _streamed(endpoint, endpoint.streaming, request, {"X-Request-Id": request_id}, media_type)
     principal = await endpoint.authenticate(request)
-    if request.method == "GET":
-        parsed = _from_url(request)
-    else:
-        parsed = parameters(_json(await _body(endpoint, request), "The body"))
+    parsed = await _parsed(endpoint, request)
     execution = await endpoint.executor.execute(
         parsed,
         context=endpoint.make_context(request, principal, request_id),
@@ -126,22 +125,32 @@ async def _admitted(
     return _executed(execution, media_type)
 
 
-def parameters(given: object) -> GraphQLRequest:
-    """Check the parameters of one request, or refuse it with 400."""
-    if isinstance(given, list):
-        raise _RefusedError(400, "Batches are not supported: send one operation per request.")
-    if not isinstance(given, dict):
-        raise _RefusedError(400, "The body must be a JSON object.")
-    query, variables, name = given.get("query"), given.get("variables"), given.get("operationName")
-    if not isinstance(query, str):
-        raise _RefusedError(400, "The parameter 'query' must be a string.")
-    if not isinstance(variables, dict | None):
-        raise _RefusedError(400, "The parameter 'variables' must be an object or null.")
-    if not isinstance(name, str | None):
-        raise _RefusedError(400, "The parameter 'operationName' must be a string or null.")
-    if not isinstance(given.get("extensions"), dict | None):
-        raise _RefusedError(400, "The parameter 'extensions' must be an object or null.")
-    return GraphQLRequest(query=query, variables=variables or {}, operation_name=name or None)
+async def _streamed(
+    endpoint: GraphQLEndpoint[Principal],
+    streaming: Streaming,
+    request: web.Request,
+    headers: Mapping[str, str],
+    media_type: str,
+) -> web.StreamResponse:
+    session = await streaming.open_session(request, None)
+    try:
+        asked = await _parsed(endpoint, request)
+        if request.method == "GET" and streaming.executor.kind_of(asked) is OperationType.MUTATION:
+            raise RefusedError(405, "Mutations need POST.", {"Allow": "POST"})
+        answer = await answer_events(streaming, request, asked, session=session, headers=headers)
+    finally:
+        session.close()
+    if isinstance(answer, web.StreamResponse):
+        return answer
+    if any(error["extensions"]["code"] == "UNAUTHENTICATED" for error in answer.errors):
+        raise CredentialError(401, "Unauthorized")
+    return _executed(answer, media_type)
+
+
+async def _parsed(endpoint: GraphQLEndpoint[Principal], request: web.Request) -> GraphQLRequest:
+    if request.method == "GET":
+        return _from_url(request)
+    return parameters(_json(await _body(endpoint, request), "The body"))
 
 
 def _from_url(request: web.Request) -> GraphQLRequest:
@@ -149,7 +158,7 @@ def _from_url(request: web.Request) -> GraphQLRequest:
     for name in ("query", "variables", "operationName", "extensions"):
         values = request.query.getall(name, [])
         if len(values) > 1:
-            raise _RefusedError(400, f"The parameter '{name}' is given more than once.")
+            raise RefusedError(400, f"The parameter '{name}' is given more than once.")
         if values and name in {"variables", "extensions"}:
             given[name] = _json(values[0].encode("utf-8", "surrogatepass"), f"The parameter '{name}'")
         elif values:
@@ -159,12 +168,12 @@ def _from_url(request: web.Request) -> GraphQLRequest:
 
 async def _body(endpoint: GraphQLEndpoint[Principal], request: web.Request) -> bytes:
     if request.content_type != JSON:
-        raise _RefusedError(415, "The Content-Type must be application/json.")
+        raise RefusedError(415, "The Content-Type must be application/json.")
     if (request.charset or "utf-8").lower() not in {"utf-8", "utf8"}:
-        raise _RefusedError(415, "The charset must be utf-8.")
+        raise RefusedError(415, "The charset must be utf-8.")
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise _RefusedError(415, "The body must not be compressed.")
-    too_large = _RefusedError(413, f"The body is larger than {endpoint.body_limit_bytes} bytes.")
+        raise RefusedError(415, "The body must not be compressed.")
+    too_large = RefusedError(413, f"The body is larger than {endpoint.body_limit_bytes} bytes.")
     if (request.content_length or 0) > endpoint.body_limit_bytes:
         raise too_large
     body = bytearray()
@@ -175,9 +184,9 @@ async def _body(endpoint: GraphQLEndpoint[Principal], request: web.Request) -> b
                 if len(body) > endpoint.body_limit_bytes:
                     raise too_large
     except TimeoutError:
-        raise _RefusedError(408, "The body did not arrive in time.") from None
+        raise RefusedError(408, "The body did not arrive in time.") from None
     except (web.RequestPayloadError, ConnectionError):
-        raise _RefusedError(400, "The body could not be read to its end.") from None
+        raise RefusedError(400, "The body could not be read to its end.") from None
     return bytes(body)
 
 
@@ -185,7 +194,7 @@ def _json(text: bytes, what: str) -> object:
     try:
         parsed: object = orjson.loads(text)
     except orjson.JSONDecodeError:  # not chained: it carries the whole text
-        raise _RefusedError(400, f"{what} must be valid JSON in UTF-8.") from None
+        raise RefusedError(400, f"{what} must be valid JSON in UTF-8.") from None
     return parsed
 
 
@@ -224,11 +233,23 @@ def _wants_page(request: web.Request) -> bool:
 
 def _negotiated(accept: list[str]) -> str:
     """Return the newer media type if it is named and not liked less than the older one, which is the default."""
+    liked = _liked(accept)
+    older = liked.get(JSON, liked.get("application/*", liked.get("*/*", 0.0)))
+    newer = liked.get(GRAPHQL_JSON, 0.0)
+    return GRAPHQL_JSON if newer and newer >= older else JSON
+
+
+def _prefers_events(accept: list[str]) -> bool:
+    """Say whether events are named, and no media type of JSON is that is liked as much."""
+    liked = _liked(accept)
+    return liked.get(EVENT_STREAM, 0.0) > max(liked.get(JSON, 0.0), liked.get(GRAPHQL_JSON, 0.0))
+
+
+def _liked(accept: list[str]) -> dict[str, float]:
+    """Read how much each media type is liked."""
     liked: dict[str, float] = {}
     for entry in ",".join(accept).lower().split(","):
         media_type, *given = (part.strip() for part in entry.split(";"))
         quality = next((part[2:] for part in given if part.startswith("q=")), "1")
         liked[media_type] = float(quality) if re.fullmatch(r"[01](\.\d{0,3})?", quality) else 0.0
-    older = liked.get(JSON, liked.get("application/*", liked.get("*/*", 0.0)))
-    newer = liked.get(GRAPHQL_JSON, 0.0)
-    return GRAPHQL_JSON if newer and newer >= older else JSON
+    return liked

@@ -10,7 +10,7 @@ from service.api.errors import FormattedError
 from service.api.execution import Execution, GraphQLRequest
 from service.sessions import Session
 from service.streams import Stream
-from tests.api.conftest import PATIENCE_S, Issued, Json, Service
+from tests.api.conftest import PATIENCE_S, Issued, Json, Service, eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 FOLLOW = "subscription ($from: String) { events(afterPosition: $from) { cursor node { position type subjectId } } }"
@@ -35,9 +35,9 @@ class Collected:
         """Wait until it does."""
         await self.takes.wait()
 
-    def push(self, payload: bytes) -> None:
-        """Keep it."""
-        self.payloads.append(payload)
+    def push(self, *payloads: bytes) -> None:
+        """Keep them."""
+        self.payloads.extend(payloads)
         self.came.set()
 
     def finish(self, errors: Sequence[FormattedError] | None) -> None:
@@ -151,7 +151,7 @@ async def test_a_revoked_key_ends_its_session_before_the_revocation_is_answered(
     session, sink = await session_of(service, reader), Collected()
     ends: list[tuple[int, str]] = []
     session.on_end(lambda code, reason: ends.append((code, reason)))
-    await subscribed(service, session, sink, FOLLOW)
+    stream = await subscribed(service, session, sink, FOLLOW)
     answer = await service.gql(
         admin.key, "mutation ($id: ID!) { revokeToken(input: {id: $id}) { token { status } } }", {"id": reader.id}
     )
@@ -159,6 +159,7 @@ async def test_a_revoked_key_ends_its_session_before_the_revocation_is_answered(
     assert ends == [(4401, "Unauthorized")]
     assert not await session.confirmed()
     assert all(b"TokenRevoked" not in payload for payload in sink.payloads)
+    stream.cancel()
 
 
 async def test_a_narrowed_key_loses_the_stream_and_not_the_session(service: Service) -> None:
@@ -205,4 +206,20 @@ async def test_only_who_may_read_events_follows_them(service: Service) -> None:
     opened = await service.entrances.streams.subscribe(session, request, Collected(), request_id="r")
     assert isinstance(opened, Execution)
     assert [error["extensions"]["code"] for error in opened.errors] == ["FORBIDDEN"]
+    session.close()
+
+
+async def test_a_stream_that_is_restarted_while_it_begins_goes_on(service: Service) -> None:
+    """The key may change at any moment, also before the reader of the log is in place."""
+    reader = await service.token("events:read")
+    session, sink = await session_of(service, reader), Collected()
+    stream = await subscribed(service, session, sink, FOLLOW, **{"from": "0"})
+
+    async def has_entered() -> bool:
+        return stream._group is not None
+
+    assert await eventually(has_entered)
+    stream.restart()
+    assert await sink.positions(2) == [1, 2]
+    stream.cancel()
     session.close()

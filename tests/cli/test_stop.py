@@ -41,6 +41,17 @@ def half_a_request(url: str, key: str) -> Iterator[socket.socket]:
         yield connection
 
 
+@contextmanager
+def web_socket(url: str, key: str) -> Iterator[socket.socket]:
+    """Open a WebSocket by hand."""
+    upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    offer = "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Protocol: graphql-transport-ws\r\n"
+    with socket.create_connection(("127.0.0.1", urlsplit(url).port or 0), timeout=20) as connection:
+        connection.sendall(f"GET /graphql HTTP/1.1\r\nHost: x\r\nX-API-Key: {key}\r\n{upgrade}{offer}\r\n".encode())
+        assert b" 101 " in connection.recv(4096)
+        yield connection
+
+
 def is_refused(url: str) -> bool:
     """Tell whether nobody listens there any more."""
     with suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", urlsplit(url).port or 0)):
@@ -49,18 +60,23 @@ def is_refused(url: str) -> bool:
 
 
 def test_sigterm_loses_nothing(data_dir: Path) -> None:
-    """/readyz says 503 before the port closes, a request on its way is answered, and the last uses are in the log."""
+    """/readyz says 503 before the port closes, a request on its way is answered, and the last uses are in the log.
+
+    A WebSocket is told to go elsewhere as soon as the port is closed.
+    """
     postgres = embedded_postgres.start(data_dir)
     try:
         with Service(data_dir, "--drain-delay-s", 2) as service:
             key = first_token(service)
-            with half_a_request(service.url, key) as connection:
-                assert [ask(f"{service.url}/verify", key=key).status for _ in range(30)] == [200] * 30
+            with half_a_request(service.url, key) as connection, web_socket(service.url, key) as following:
+                assert [ask(f"{service.url}/verify", key=key).status for _ in range(29)] == [200] * 29
                 service.tell(15)
                 eventually(lambda: ask(f"{service.url}/readyz").status == 503)
                 going = ask(f"{service.url}/livez")
                 assert (going.status, going.headers["Connection"]) == (200, "close")
                 eventually(lambda: is_refused(service.url))
+                assert following.recv(4096) == b"\x88\x0c\x03\xe9Going away"
+                following.close()
                 connection.sendall(BODY[9:])
                 assert b'{"data":{"viewer":{"scopes":["*:*"]}}}' in connection.recv(4096)
             ended = service.end()

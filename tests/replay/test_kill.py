@@ -17,11 +17,13 @@ from typing import Final
 from service import embedded_postgres
 from tests.cli.processes import Service, data_directory, postmaster_pid
 from tests.replay.audit import audit
+from tests.replay.follow import Follower, history
 from tests.replay.load import Client, Target, patient_session
 
 SECONDS: Final = float(os.environ.get("ENTRI_FAULT_SECONDS", "8"))
 SEED: Final = int(os.environ.get("ENTRI_FAULT_SEED", random.SystemRandom().randrange(2**32)))
 CLIENTS: Final = 8
+FOLLOWERS: Final = 2
 QUICKEST_S: Final = 0.2
 SLOWEST_S: Final = 1.5
 
@@ -96,8 +98,16 @@ async def test_nothing_acknowledged_is_lost() -> None:
                 for number in range(CLIENTS):
                     client = Client(name=f"client-{number}", target=target, rng=random.Random(rng.random()))
                     tasks.create_task(client.run(stopping))
+                followers = [Follower(target=target, rng=random.Random(rng.random())) for _ in range(FOLLOWERS)]
+                for follower in followers:
+                    tasks.create_task(follower.run(stopping))
                 await faults.go_on(SECONDS)
                 stopping.set()
+            expected = await history(data_dir)
+            for follower in followers:
+                await follower.until(len(expected))
+                assert follower.seen[: len(expected)] == expected
+                assert follower.positions == list(range(1, len(follower.positions) + 1))
         postgres = await asyncio.to_thread(embedded_postgres.start, data_dir)
         try:
             types = await audit(postgres.owner_dsn, target.acknowledged, verified=target.verified)
