@@ -21,6 +21,8 @@ from service.signing import NotSignedError, SignedCheckpoint, Signer, read_tree
 
 FIND_ENTRY: Final = load("service.statements", "find_entry")
 PROOFS_A_TURN: Final = 50
+LASTING: Final = frozenset({"standby_missing", "may_not_see_standbys"})
+"""Why nothing can be signed, where no page of events should wait for that to pass."""
 
 Wanted: TypeAlias = tuple[int, int | None]
 """The position of an event, and the size of the tree that it is to be proved in; None for the newest checkpoint's."""
@@ -136,7 +138,8 @@ class TreeProofs:
         """Give the newest checkpoint, signed now where it lacks any of these positions, and the size of the tree."""
         status = await read_tree(self.pool, tree, key_id=self.signer.key.id)
         newest, grown = (None, 0) if status is None else (status.newest, status.size)
-        if positions and (newest is None or newest.size < max(positions)):
+        will_pass = status is None or status.unsafe not in LASTING
+        if positions and (newest is None or newest.size < max(positions)) and will_pass:
             with contextlib.suppress(NotSignedError):  # what is signed can be proved all the same
                 newest = await self.checkpoint(tree)
         return newest, max(grown, newest.size if newest else 0)

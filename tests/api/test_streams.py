@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import orjson
 import pytest
 
+from events.merkle import verify_inclusion
 from service.api.errors import FormattedError
 from service.api.execution import Execution, GraphQLRequest
 from service.sessions import Session
@@ -14,6 +15,10 @@ from tests.api.conftest import PATIENCE_S, Issued, Json, Service, eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 FOLLOW = "subscription ($from: String) { events(afterPosition: $from) { cursor node { position type subjectId } } }"
+PROVED = (
+    'subscription { events(afterPosition: "0") '
+    "{ node { position leafHash inclusionProof { leafIndex treeSize rootHash hashes } } } }"
+)
 TYPES = 'subscription ($types: [String!]) { events(afterPosition: "0", filter: {types: $types}) { node { type } } }'
 
 
@@ -82,6 +87,24 @@ async def test_replay_goes_over_into_what_comes(service: Service) -> None:
     stream = await subscribed(service, session, sink, FOLLOW, **{"from": "0"})
     await asyncio.gather(*(service.token("a:b", organization=reader.organization) for _ in range(40)))
     assert await sink.positions(82) == list(range(1, 83))
+    stream.cancel()
+    session.close()
+
+
+async def test_what_is_followed_comes_with_its_proof(service: Service) -> None:
+    """Events that were there and events that come are proved in a checkpoint's tree, signed for them if need be."""
+    reader = await service.token("events:read")
+    session, sink = await session_of(service, reader), Collected()
+    stream = await subscribed(service, session, sink, PROVED)
+    await sink.until(2)
+    await service.token("a:b", organization=reader.organization)
+    for result in await sink.until(3):
+        node = result["data"]["events"]["node"]
+        proof = node["inclusionProof"]
+        hashes = [bytes.fromhex(one) for one in (node["leafHash"], proof["rootHash"], *proof["hashes"])]
+        index, size = int(proof["leafIndex"]), int(proof["treeSize"])
+        assert index + 1 == int(node["position"])
+        assert verify_inclusion(hashes[0], index, size, hashes[2:], hashes[1])
     stream.cancel()
     session.close()
 
