@@ -2,13 +2,17 @@
 
 import asyncio
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 
 import orjson
 import pytest
 
 from events.merkle import verify_inclusion
+from events.refusals import Refused
+from events.tokens import CreateToken, TokenKind
 from service.api.errors import FormattedError
 from service.api.execution import Execution, GraphQLRequest
+from service.authorization import operator
 from service.sessions import Session
 from service.streams import Stream
 from tests.api.conftest import PATIENCE_S, Issued, Json, Service, eventually
@@ -182,6 +186,24 @@ async def test_a_revoked_key_ends_its_session_before_the_revocation_is_answered(
     assert ends == [(4401, "Unauthorized")]
     assert not await session.confirmed()
     assert all(b"TokenRevoked" not in payload for payload in sink.payloads)
+    stream.cancel()
+
+
+async def test_a_key_that_expires_ends_its_session(service: Service) -> None:
+    """An idle session is ended with 4401 when its token expires, with nobody asking."""
+    organization = await service.organization()
+    expires_at = datetime.now(UTC) + timedelta(seconds=1)
+    command = CreateToken(
+        token_id="", kind=TokenKind.API_TOKEN, name="n", hint="", scopes=("events:read",), expires_at=expires_at
+    )
+    done = await service.entrances.core.commands.create(operator(organization), command)
+    assert not isinstance(done, Refused)
+    assert done.secret is not None
+    session = await session_of(service, Issued(id=done.token_id, key=done.secret.reveal(), organization=organization))
+    stream = await subscribed(service, session, Collected(), FOLLOW)
+    async with asyncio.timeout(PATIENCE_S):
+        await session.ended.wait()
+    assert datetime.now(UTC) >= expires_at
     stream.cancel()
 
 
