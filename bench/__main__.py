@@ -28,6 +28,7 @@ from bench import (
     revocation,
     rungs,
     streams,
+    trees,
     usage,
     verify,
 )
@@ -42,6 +43,7 @@ BENCHMARKS: Final[Mapping[str, Benchmark]] = {
     "create": create.run,
     "rebuild": rebuild.run,
     "pages": pages.run,
+    "trees": trees.run,
     "idle": idle.run,
     "verify": verify.run,
     "gateway": gateway.run,

@@ -23,6 +23,10 @@ class Plan:
     paged_tokens: int
     page_samples: int
     """How often each page is read in each repetition."""
+    proved_leaves: int
+    """How many leaves the tree holds that proofs are made of."""
+    proof_samples: int
+    """How many proofs of each kind are made in each repetition."""
     starts: int
     """How many idle services are looked at."""
     idle_s: float
@@ -65,6 +69,8 @@ FULL: Final = Plan(
     history_events=1_000_000,
     paged_tokens=1_000_000,
     page_samples=40,
+    proved_leaves=10_000_000,
+    proof_samples=300,
     starts=3,
     idle_s=10,
     cold_keys=200,
@@ -93,6 +99,8 @@ QUICK: Final = Plan(
     history_events=20_000,
     paged_tokens=20_000,
     page_samples=8,
+    proved_leaves=200_000,
+    proof_samples=50,
     starts=1,
     idle_s=1,
     cold_keys=30,

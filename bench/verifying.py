@@ -8,6 +8,7 @@ from typing import Final
 from projections.runner import CatchUp
 from service.app import make_entrances, open_node
 from service.entrances import Core, Entrances
+from service.tree_keeper import TreeKeeper
 
 PATIENCE_S: Final = 30.0
 POLL_S: Final = 0.005
@@ -17,7 +18,7 @@ POLL_S: Final = 0.005
 async def entrances_of(core: Core) -> AsyncIterator[Entrances]:
     """Join the processes that verify until left, and begin when a lease is held. Nothing is recorded or caught up."""
     async with open_node(core) as verifying:
-        entrances = make_entrances(core, verifying, CatchUp(core.pool))
+        entrances = make_entrances(core, verifying, CatchUp(core.pool), keeper=TreeKeeper(core.signer, core.host))
         await leased(entrances)
         yield entrances
 

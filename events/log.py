@@ -13,6 +13,7 @@ import asyncpg
 
 from events.entry import RecordedEvent, recorded_event
 from events.envelope import OrganizationPosition, Position, StreamId, Version
+from events.origin import FIRST_GENERATION, Origin, Predecessor
 from events.registry import TYPES
 from events.statement import Pool, load
 
@@ -49,13 +50,30 @@ class HistoryQuery:
     occurred_before: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Installation:
-    """What this log is: its name in proofs, its generation, and the key that cursors are sealed with."""
+    """What this log is: its name in proofs, its generation, and the key that cursors are sealed with.
+
+    A process has one, whose generation changes when a restore is noticed: all who hold it see that at once.
+    """
 
     id: str
     generation: int
+    predecessor: Predecessor | None = None
     cursor_key: bytes
+
+    def origin(self, organization: str | None = None) -> Origin:
+        """Name a tree of this log in its checkpoints: an organization's, or the operator's."""
+        return Origin(
+            installation=self.id,
+            generation=self.generation,
+            predecessor=self.predecessor,
+            organization=organization,
+        )
+
+    def become(self, newer: "Installation") -> None:
+        """Go on as the generation that the log is at by now."""
+        self.generation, self.predecessor = newer.generation, newer.predecessor
 
 
 def from_row(row: asyncpg.Record) -> RecordedEvent:
@@ -137,4 +155,9 @@ async def read_installation(pool: Pool) -> Installation:
     row = await pool.fetchrow(READ_INSTALLATION.text)
     if row is None:
         raise LookupError("the table installation is empty: the database was not migrated")
-    return Installation(id=row["id"], generation=row["generation"], cursor_key=row["cursor_key"])
+    predecessor = None
+    if row["generation"] > FIRST_GENERATION:
+        predecessor = Predecessor(row["predecessor_size"], row["predecessor_root"])
+    return Installation(
+        id=row["id"], generation=row["generation"], predecessor=predecessor, cursor_key=row["cursor_key"]
+    )

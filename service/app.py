@@ -1,5 +1,6 @@
 """The composition root: the only place where the parts are put together. Must never hold logic of its own."""
 
+import asyncio
 import os
 import secrets
 import socket
@@ -10,7 +11,6 @@ from dataclasses import replace
 import structlog
 from aiohttp import web
 
-from events.log import read_installation
 from events.statement import Pool
 from events.writer import LogWriter
 from projections.runner import CatchUp
@@ -27,12 +27,15 @@ from service.database_clock import DatabaseClock
 from service.enforcement import Enforcer
 from service.entrances import Core, Entrances, Lag, Verifying
 from service.garbage import setting_aside
+from service.generations import settled
 from service.growth import Growth
 from service.hashing import HashingPool
-from service.key_files import open_key_file
+from service.host_checkpoint import FILE_NAME, HostCheckpoint
+from service.key_files import open_key_file, open_log_key
 from service.lease import Node
 from service.lease_keeper import CLOCK, LeaseKeeper, Membership
 from service.listening import Door, Requests, bound_sockets, is_loopback, listening, url_of
+from service.log_proofs import LogProofs
 from service.metrics import gauge, new_metrics
 from service.organization_commands import OrganizationCommands
 from service.pacing import Pace
@@ -40,14 +43,18 @@ from service.queries import Queries
 from service.secret_text import SecretText
 from service.sessions import Sessions
 from service.settings import Settings
+from service.signing import Signer, signing_keys
 from service.streams import Streams
 from service.tail import Tail
 from service.token_commands import TokenCommands
+from service.tree_keeper import TreeKeeper
+from service.tree_proofs import TreeProofs
 from service.usage import UsageRecorder, UsageSettings, recording
 from service.vault import forgetting_replays
 from service.verified_cache import VerifiedCache
 from service.verify import Verifier
 from service.web import graphql, health, verification
+from service.web import log as log_routes
 from service.web.answers import Surroundings
 from service.web.streaming import RHYTHM, Rhythm, Streaming
 
@@ -63,6 +70,7 @@ async def open_core(settings: Settings) -> AsyncIterator[Core]:
             log.info("migrated", migration=name)
         pool = await stack.enter_async_context(database.pool(settings.pool_size))
         keys = await open_keys(pool, settings)
+        signer, host = await open_signer(pool, settings)
         hashing = HashingPool(threads=settings.hash_threads, queue_bound=settings.hash_queue)
         stack.push_async_callback(hashing.close)
         growth = await stack.enter_async_context(Growth(database.connect))
@@ -77,10 +85,12 @@ async def open_core(settings: Settings) -> AsyncIterator[Core]:
             growth=growth,
             hashing=hashing,
             keys=keys,
-            installation=await read_installation(pool),
+            installation=signer.installation,
             commands=TokenCommands(pool=pool, writer=writer, keys=keys, hashing=hashing, clock=clock),
             clock=clock,
             organizations=OrganizationCommands(writer=writer, clock=clock, random_bytes=os.urandom),
+            signer=signer,
+            host=host,
         )
 
 
@@ -94,6 +104,15 @@ async def open_keys(pool: Pool, settings: Settings) -> vault.Keys:
         prefix=settings.secret_prefix,
         random_bytes=os.urandom,
     )
+
+
+async def open_signer(pool: Pool, settings: Settings) -> tuple[Signer, HostCheckpoint]:
+    """Load the key of the log, and hold the log against what this host knows of it."""
+    path = settings.log_key_file or settings.data_dir / "log.key"
+    key = await open_log_key(path, await signing_keys(pool), os.urandom)
+    host = HostCheckpoint(settings.data_dir / FILE_NAME, key)
+    await asyncio.to_thread(host.load)
+    return Signer(pool, key, await settled(pool, host)), host
 
 
 @asynccontextmanager
@@ -119,6 +138,7 @@ async def open_node(core: Core) -> AsyncIterator[Verifying]:
         )
         async with LeaseKeeper(connect, node, membership) as keeper, Tail(connect) as tail:
             core.growth.on_growth(tail.log_grew)
+            core.signer.on_generation(tail.lose_all)
             yield Verifying(
                 cache=cache,
                 node=node,
@@ -131,7 +151,7 @@ async def open_node(core: Core) -> AsyncIterator[Verifying]:
             )
 
 
-def make_entrances(core: Core, verifying: Verifying, catch_up: CatchUp) -> Entrances:
+def make_entrances(core: Core, verifying: Verifying, catch_up: CatchUp, *, keeper: TreeKeeper) -> Entrances:
     """Put together what the routes call."""
     commands = replace(core.commands, enforcer=verifying.enforcer)
 
@@ -149,6 +169,7 @@ def make_entrances(core: Core, verifying: Verifying, catch_up: CatchUp) -> Entra
     )
     services = Services(
         queries=Queries(pool=core.pool, catch_up=catch_up),
+        proofs=LogProofs(trees=TreeProofs(pool=core.pool, signer=core.signer)),
         commands=commands,
         verifier=verifying.verifier,
         usage=UsageRecorder(core.pool, core.writer, settings),
@@ -171,6 +192,8 @@ def make_entrances(core: Core, verifying: Verifying, catch_up: CatchUp) -> Entra
     gauge(metrics, "entri_sessions", "Connections that are kept by a key.", lambda: len(verifying.sessions))
     gauge(metrics, "entri_streams", "Subscriptions that go on.", lambda: len(streams.running))
     gauge(metrics, "entri_histories_lost_total", "Failovers noticed.", lambda: verifying.keeper.histories_lost)
+    gauge(metrics, "entri_log_tree_lag", "Events that the log's trees lack.", lambda: keeper.lag)
+    gauge(metrics, "entri_log_checkpoint_size", "Events in the newest checkpoint.", lambda: keeper.signed_size)
     return Entrances(
         core=core,
         verifying=verifying,
@@ -178,6 +201,7 @@ def make_entrances(core: Core, verifying: Verifying, catch_up: CatchUp) -> Entra
         executor=executor,
         streams=streams,
         catch_up=catch_up,
+        keeper=keeper,
         metrics=metrics,
         lag=Lag(catch_up, metrics),
         pace=Pace(core.settings.denials_a_second, CLOCK.steady),
@@ -231,9 +255,13 @@ def make_web_app(entrances: Entrances, expose: Expose) -> web.Application:
     surroundings = Surroundings(metrics=entrances.metrics, requests=entrances.requests, draining=entrances.draining)
     app = web.Application(client_max_size=settings.max_body_bytes)
     app.add_routes(surroundings.routes(graphql.routes(endpoint)))
+    own_log = log_routes.LogEndpoint(
+        authenticate=entrances.authenticate, confirm=entrances.confirm, proofs=entrances.services.proofs
+    )
+    app.add_routes(surroundings.routes(log_routes.routes(own_log)))
     verify = verification.VerifyEndpoint(accept=entrances.acceptor(), verify=entrances.verify, record=entrances.record)
     app.add_routes(verification.routes(verify, surroundings))
-    endpoints = health.HealthEndpoint(checks=checks, expose=expose)
+    endpoints = health.HealthEndpoint(checks=checks, notes={"trees": entrances.tree_problem}, expose=expose)
     app.add_routes([*surroundings.routes(health.routes(endpoints)), surroundings.unknown()])
     return app
 
@@ -254,7 +282,8 @@ async def serving_on(
     async with AsyncExitStack() as stack:
         core = await stack.enter_async_context(open_core(settings))
         catch_up = await stack.enter_async_context(CatchUp(core.pool))
-        entrances = make_entrances(core, await stack.enter_async_context(open_node(core)), catch_up)
+        keeper = await stack.enter_async_context(TreeKeeper(core.signer, core.host))
+        entrances = make_entrances(core, await stack.enter_async_context(open_node(core)), catch_up, keeper=keeper)
         await stack.enter_async_context(recording(entrances.services.usage))
         await stack.enter_async_context(forgetting_replays(core.pool))
         app = make_web_app(entrances, expose(entrances.expose))

@@ -25,6 +25,7 @@ from service.database_clock import DatabaseClock
 from service.enforcement import Enforcer
 from service.growth import Growth
 from service.hashing import HashingPool
+from service.host_checkpoint import HostCheckpoint
 from service.lease import Node
 from service.lease_keeper import LeaseKeeper
 from service.listening import Requests
@@ -33,9 +34,11 @@ from service.organization_commands import OrganizationCommands
 from service.pacing import Pace
 from service.sessions import Session, Sessions
 from service.settings import Settings
+from service.signing import Signer
 from service.streams import Streams
 from service.tail import Tail
 from service.token_commands import TokenCommands
+from service.tree_keeper import TreeKeeper
 from service.verified_cache import VerifiedCache
 from service.verify import Verifier
 from service.web import verification
@@ -63,6 +66,8 @@ class Core:
     commands: TokenCommands
     organizations: OrganizationCommands
     clock: DatabaseClock
+    signer: Signer
+    host: HostCheckpoint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +114,7 @@ class Entrances:
     executor: Executor
     streams: Streams
     catch_up: CatchUp
+    keeper: TreeKeeper
     metrics: Metrics
     pace: Pace
     lag: Lag
@@ -213,3 +219,7 @@ class Entrances:
     async def read_model_problem(self) -> str | None:
         """Say which read models were stopped by an event, if any were."""
         return None if not self.catch_up.stopped_at else f"stopped by an event: {', '.join(self.catch_up.stopped_at)}"
+
+    async def tree_problem(self) -> str | None:
+        """Say why the log's trees do not grow or are not signed, if so."""
+        return self.keeper.problem

@@ -12,10 +12,12 @@ from typing import Final
 from events.statement import Pool, load
 from service import keyring
 from service.keyring import KeyFileError, KeyFileExistsError, KeyRing
+from service.log_key import LogKey, log_key
 
 VAULT_KEY_IDS: Final = load("service.statements", "vault_key_ids")
 REGISTER_KEY: Final = load("service.statements", "register_key")
 MEANINGS: Final = {"pepper": "the pepper file", "kek": "the key-encryption key file"}
+LOG_KEY_FILE: Final = "the log key file"
 
 
 async def open_key_file(pool: Pool, kind: str, path: Path, random_bytes: Callable[[int], bytes]) -> KeyRing:
@@ -27,6 +29,22 @@ async def open_key_file(pool: Pool, kind: str, path: Path, random_bytes: Callabl
         raise KeyFileError(f"{what} {path} lacks {', '.join(sorted(lacking))}, which the database needs: add it back")
     await register(pool, kind, ring, where=f"{what} {path}")
     return ring
+
+
+async def open_log_key(path: Path, signed_by: Sequence[str], random_bytes: Callable[[int], bytes]) -> LogKey:
+    """Load the key that signs checkpoints, or create it where none was ever signed. Raises KeyFileError.
+
+    `signed_by` are the ids of the keys that the newest checkpoints on record were signed with: each must be in the
+    file, so that the key is never changed by accident. To change it, put the new one above the old one.
+    """
+    ring = await asyncio.to_thread(load_or_create, path, LOG_KEY_FILE, sorted(signed_by), random_bytes=random_bytes)
+    key = log_key(ring)
+    if lacking := set(signed_by) - set(key.ids):
+        raise KeyFileError(
+            f"{LOG_KEY_FILE} {path} lacks {', '.join(sorted(lacking))}, which signed the newest checkpoint: add it "
+            "back, below the key that is to sign from now on"
+        )
+    return key
 
 
 def load_or_create(path: Path, what: str, on_record: Sequence[str], *, random_bytes: Callable[[int], bytes]) -> KeyRing:

@@ -34,6 +34,7 @@ class Settings:
     owner_database_url: str | None
     pepper_file: Path | None
     kek_file: Path | None
+    log_key_file: Path | None
     bootstrap_token_file: Path | None
     secret_prefix: str
     explorer: bool | None
@@ -187,6 +188,7 @@ OPTIONS: Final = (
     Option(name="owner_database_url", read=database_url, default=None, expects=URL, help="the owner's, for migrations"),
     Option(name="pepper_file", read=file, default=None, expects=PATH, help="peppers of digests; in the data directory"),
     Option(name="kek_file", read=file, default=None, expects=PATH, help="key-encryption keys; in the data directory"),
+    Option(name="log_key_file", read=file, default=None, expects=PATH, help="signs the log; in the data directory"),
     Option(name="bootstrap_token_file", read=file, default=None, expects=PATH, help="where the first token is written"),
     Option(name="secret_prefix", read=prefix, default=DEFAULT_PREFIX, expects=PREFIX_RULE, help="how secrets begin"),
     Option(

@@ -8,7 +8,7 @@ and nothing comes twice.
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
@@ -35,6 +35,8 @@ PAGES_AT_ONCE: Final = 3
 PATIENCE_S: Final = 1.0
 """How long the rest of a page is kept for a client that does not take it."""
 RETRY_PAUSE_S: Final = 0.2
+PIECE_BYTES: Final = 16_384
+"""What is sent in one piece, or one result where that is larger."""
 
 
 class Sink(Protocol):
@@ -46,8 +48,8 @@ class Sink(Protocol):
     async def wait_ready(self) -> None:
         """Wait until one more can be taken."""
 
-    def push(self, payload: bytes) -> None:
-        """Send a result, which is written already."""
+    def push(self, *payloads: bytes) -> None:
+        """Send results, which are written already."""
 
     def finish(self, errors: Sequence[FormattedError] | None) -> None:
         """End it: by what went wrong, or because there is no more."""
@@ -258,12 +260,14 @@ class Stream:
             events = page[begin : begin + AT_A_TIME]
             payloads = await group.view.write(events)
             await asyncio.sleep(0)  # others have a turn
-            for recorded, payload in zip(events, payloads, strict=True):
+            for first, end in pieces(payloads):
                 if not self._sink.is_ready() and not await self._is_ready_soon():
                     return False
                 # What was written for an authority that is no more is not sent: the group is left then.
-                if group is not self._group or not self.send(recorded.organization_position, payload):
+                if group is not self._group or not self._session.is_good():
                     return False
+                self._sink.push(*payloads[first:end])
+                self._position = events[end - 1].organization_position
         return True
 
     async def _is_ready_soon(self) -> bool:
@@ -276,3 +280,15 @@ class Stream:
         group, self._group = self._group, None
         if group is not None:
             group.leave(self)
+
+
+def pieces(payloads: Sequence[bytes]) -> Iterator[tuple[int, int]]:
+    """Divide results into what is sent in one piece: where each begins, and ends."""
+    first = size = 0
+    for number, payload in enumerate(payloads):
+        if number > first and size + len(payload) > PIECE_BYTES:
+            yield first, number
+            first, size = number, 0
+        size += len(payload)
+    if payloads:
+        yield first, len(payloads)

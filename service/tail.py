@@ -122,7 +122,8 @@ class Tail:
         connection.add_termination_listener(lambda _: self._woken.set())
         if self._position is not None and head < self._position:
             log.error("log_is_shorter_than_read", position=self._position, head=head)
-            self._lose_all()
+            self._position = None
+            self.lose_all()
         if self._position is None:
             self._position = head
         self._is_placed.set()
@@ -155,10 +156,10 @@ class Tail:
             for listener in listeners:
                 listener.take(events)
 
-    def _lose_all(self) -> None:
-        self._position = None
+    def lose_all(self) -> None:
+        """End all listeners: what they were told may not be in the log any more."""
         for listeners in tuple(self._listeners.values()):
-            lose(tuple(listeners), HistoryLostError("the log was cut short by a failover: read from the start"))
+            lose(tuple(listeners), HistoryLostError("the log was cut short or restored: read from the start"))
 
 
 def lose(listeners: Sequence[Listener], error: Exception) -> None:

@@ -11,8 +11,11 @@ from events.log import Installation
 from projections.tokens import TokenView
 from service.authorization import Caller
 from service.cursors import Cursors
+from service.log_proofs import LogProofs
 from service.queries import Queries
+from service.signing import SignedCheckpoint
 from service.token_commands import TokenCommands
+from service.tree_proofs import InclusionProof, Provable, Wanted
 from service.usage import UsageRecorder
 from service.verify import Verifier
 
@@ -22,6 +25,7 @@ class Services:
     """What the resolvers call."""
 
     queries: Queries
+    proofs: LogProofs
     commands: TokenCommands
     verifier: Verifier
     usage: UsageRecorder
@@ -38,6 +42,8 @@ class Context:
     tokens: DataLoader[str, TokenView | None] = field(init=False)
     revoking: DataLoader[str, bool] = field(init=False)
     actor_names: DataLoader[Actor, str] = field(init=False)
+    checkpoints: DataLoader[str, SignedCheckpoint | None] = field(init=False)
+    inclusion_proofs: DataLoader[Wanted, InclusionProof | None] = field(init=False)
 
     def __post_init__(self) -> None:
         """Make the loaders, which read each thing once a request and many at a time."""
@@ -46,6 +52,8 @@ class Context:
         self.tokens = DataLoader(load_fn=self._load_tokens)
         self.revoking = DataLoader(load_fn=self._load_revoking)
         self.actor_names = DataLoader(load_fn=self._load_names)
+        self.checkpoints = DataLoader(load_fn=self._load_checkpoints)
+        self.inclusion_proofs = DataLoader(load_fn=self._load_proofs)
 
     async def _load_tokens(self, ids: list[str]) -> Sequence[TokenView | None]:
         found = await self.services.queries.tokens_by_id(self.caller.principal, ids)
@@ -58,6 +66,13 @@ class Context:
     async def _load_names(self, actors: list[Actor]) -> Sequence[str]:
         names = await self.services.queries.actor_names(self.caller.principal, actors)
         return [names.get(actor.id, actor.id) for actor in actors]
+
+    async def _load_checkpoints(self, organizations: list[str]) -> Sequence[SignedCheckpoint | None]:
+        """Load the one checkpoint that the caller may see, once, however often the document asks for it."""
+        return [await self.services.proofs.checkpoint(self.caller.principal)] * len(organizations)
+
+    async def _load_proofs(self, wanted: list[Wanted]) -> Sequence[Provable]:
+        return await self.services.proofs.inclusions(self.caller.principal, wanted)
 
 
 ApiInfo = Info[Context, None]

@@ -18,7 +18,9 @@ from service.availability import is_unavailable
 from service.cursors import ExpiredCursorError, InvalidCursorError
 from service.enforcement import NotEnforcedError
 from service.queries import NotReachedError
+from service.signing import NotSignedError
 from service.tail import HistoryLostError
+from service.tree_proofs import NotProvableError
 
 Code = Literal[
     "UNAUTHENTICATED",
@@ -43,6 +45,8 @@ _CODES: Final[Mapping[type[Exception], Code]] = {
     ExpiredCursorError: "CURSOR_EXPIRED",
     HistoryLostError: "CURSOR_EXPIRED",
     NotReachedError: "UNAVAILABLE",
+    NotProvableError: "BAD_USER_INPUT",
+    NotSignedError: "UNAVAILABLE",
     OutcomeUnknownError: "UNAVAILABLE",
     NotEnforcedError: "UNAVAILABLE",
 }

@@ -13,6 +13,7 @@ from service.api.context import ApiInfo, Context
 from service.api.enums import EventOrder, GapCause, TokenKind
 from service.api.nodes import Actor, Node
 from service.api.pages import Page, PageInfo
+from service.api.proofs import ShownInclusionProof, TreeSize, inclusion_proof
 from service.api.scalars import Json, given_fields
 
 if TYPE_CHECKING:
@@ -41,6 +42,14 @@ class Event(Node):
     def actor(self) -> Actor:
         """Give the actor."""
         return Actor(actor=self.recorded.actor)
+
+    @strawberry.field(
+        description="That it is in the tree of the organization's history: that of the newest checkpoint, or of the "
+        "`size` given. Null where that tree does not hold it, as no checkpoint does while none can be signed."
+    )
+    async def inclusion_proof(self, info: ApiInfo, *, size: TreeSize = None) -> ShownInclusionProof | None:
+        """Prove it."""
+        return await inclusion_proof(info.context, self.recorded.organization_position, size)
 
 
 @strawberry.interface(description="An event about a token.")

@@ -24,6 +24,14 @@ from service.api.events import (
 from service.api.nodes import Node
 from service.api.organization import Organization, Viewer, shown_organization, viewer_of
 from service.api.pages import After, Before, First, Last, page_of
+from service.api.proofs import (
+    FromSize,
+    LogCheckpoint,
+    LogConsistencyProof,
+    ToSize,
+    consistency_proof,
+    log_checkpoint,
+)
 from service.api.scalars import SCALARS, position_of
 from service.api.subscriptions import Subscription
 from service.api.tokens import (
@@ -120,6 +128,22 @@ class Query:
     ) -> EventConnection | None:
         """Read a page of the history."""
         return await events_page(info.context, page_of(first, after, last, before), order, filter)
+
+    @strawberry.field(
+        description="The newest signed checkpoint of the organization's history, signed now where there is more "
+        "than the last one held. Needs the scope events:read."
+    )
+    async def log_checkpoint(self, info: ApiInfo) -> LogCheckpoint | None:
+        """Show the newest checkpoint."""
+        return await log_checkpoint(info.context)
+
+    @strawberry.field(
+        description="That the organization's history only grew between two sizes of its tree. Whoever kept an earlier "
+        "checkpoint proves with it that nothing was changed since. Needs the scope events:read."
+    )
+    async def log_consistency_proof(self, info: ApiInfo, *, old: FromSize, size: ToSize) -> LogConsistencyProof | None:
+        """Prove that the history only grew."""
+        return await consistency_proof(info.context, old, size)
 
     @strawberry.field(
         description="Is this key good, whose is it, and may it do this? For services that received it. Needs the scope "

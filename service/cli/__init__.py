@@ -6,6 +6,7 @@ import click
 
 from service.cli.admin import admin
 from service.cli.database import migrate, rebuild_command
+from service.cli.log import log
 from service.cli.running import examples
 from service.cli.schema import schema
 from service.cli.serve import serve
@@ -20,5 +21,5 @@ def main() -> None:
     """Issue, rotate, revoke and verify API credentials, and keep their whole history."""
 
 
-for command in (serve, migrate, rebuild_command, schema, admin):
+for command in (serve, migrate, rebuild_command, log, schema, admin):
     main.add_command(command)

@@ -20,6 +20,7 @@ from service.availability import UNAVAILABLE
 from service.bootstrap import BootstrapError
 from service.database import DatabaseError
 from service.embedded_postgres import EmbeddedPostgresError
+from service.host_checkpoint import HostCheckpointError
 from service.keyring import KeyFileError
 from service.listening import ListenError
 from service.logs import configure_logs
@@ -30,6 +31,7 @@ EXPECTED = (
     BootstrapError,
     DatabaseError,
     EmbeddedPostgresError,
+    HostCheckpointError,
     KeyFileError,
     ListenError,
     LogUnavailableError,
@@ -39,7 +41,7 @@ EXPECTED = (
     WorkersError,
 )
 DATABASE_OPTIONS = ("data_dir", "database_url", "owner_database_url", "log_level", "log_format")
-KEY_OPTIONS = ("pepper_file", "kek_file", "secret_prefix")
+KEY_OPTIONS = ("pepper_file", "kek_file", "log_key_file", "secret_prefix")
 Command = TypeVar("Command", bound=Callable[..., object])
 
 

@@ -15,6 +15,8 @@ class HealthEndpoint:
     """What the routes look at."""
 
     checks: Mapping[str, Check]
+    notes: Mapping[str, Check]
+    """What is told on request, though nothing that is asked of this process suffers from it."""
     expose: Callable[[], Awaitable[str]]
     """Writes the metrics in Prometheus' text format."""
 
@@ -39,6 +41,8 @@ async def readiness(endpoint: HealthEndpoint, *, is_verbose: bool) -> web.Respon
     """Say whether requests may be sent here, and on request what each check found."""
     found = {name: await check() for name, check in endpoint.checks.items()}
     status = 503 if any(found.values()) else 200
+    if is_verbose:
+        found |= {name: await check() for name, check in endpoint.notes.items()}
     lines = [f"{name}: {problem or 'ok'}" for name, problem in found.items()] if is_verbose else []
     lines.append("not ready" if status != web.HTTPOk.status_code else "ok")
     return web.Response(status=status, text="\n".join(lines) + "\n", headers={"Cache-Control": "no-store"})

@@ -46,11 +46,12 @@ class Answer:
         """Wait until one more can be taken, or the client is gone."""
         await self._outlet.wait_ready()
 
-    def push(self, payload: bytes) -> None:
-        """Send a result."""
+    def push(self, *payloads: bytes) -> None:
+        """Send results, in one piece."""
         if not self.is_over:
-            head = frame_head(TEXT, self._overhead + len(payload))
-            self._outlet.write(b"".join((head, self._head, payload, b"}")))
+            head, overhead = self._head, self._overhead
+            parts = [part for one in payloads for part in (frame_head(TEXT, overhead + len(one)), head, one, b"}")]
+            self._outlet.write(b"".join(parts))
 
     def finish(self, errors: Sequence[FormattedError] | None) -> None:
         """End it: by what went wrong, or because there is no more."""

@@ -58,9 +58,9 @@ class EventStream:
         if self._outlet is not None:
             await self._outlet.wait_ready()
 
-    def push(self, payload: bytes) -> None:
-        """Send a result."""
-        self._write(b"".join((NEXT, payload, b"\n\n")))
+    def push(self, *payloads: bytes) -> None:
+        """Send results, in one piece."""
+        self._write(b"".join([part for one in payloads for part in (NEXT, one, b"\n\n")]))
 
     def finish(self, errors: Sequence[FormattedError] | None) -> None:
         """End it: by what went wrong, or because there is no more."""

@@ -86,10 +86,9 @@ async def answer(endpoint: VerifyEndpoint, request: web.Request) -> web.Response
         if not is_unavailable(error):
             raise
         log.debug("verification_unavailable", error=type(error).__name__)
-        headers = {**NO_STORE, "Retry-After": str(RETRY_AFTER_S)}
-        return web.Response(status=503, body=UNAVAILABLE_BODY, content_type="application/json", headers=headers)
+        return unavailable()
     if verification.failure in {Failure.MISSING_SCOPE, Failure.WRONG_ENVIRONMENT}:
-        return web.Response(status=403, body=FORBIDDEN_BODY, content_type="application/json", headers=NO_STORE)
+        return forbidden()
     if verification.failure is not None or verification.credential is None:
         return unauthorized()
     if is_exact and len(endpoint.questions) < MOST_QUESTIONS:
@@ -143,6 +142,17 @@ def unauthorized() -> web.Response:
     """Answer for a key that is not good, whatever the reason."""
     headers = {**NO_STORE, "WWW-Authenticate": "Bearer"}
     return web.Response(status=401, body=UNAUTHORIZED_BODY, content_type="application/json", headers=headers)
+
+
+def forbidden() -> web.Response:
+    """Answer for a good key that may not do what was asked."""
+    return web.Response(status=403, body=FORBIDDEN_BODY, content_type="application/json", headers=NO_STORE)
+
+
+def unavailable() -> web.Response:
+    """Answer where nothing can be said now."""
+    headers = {**NO_STORE, "Retry-After": str(RETRY_AFTER_S)}
+    return web.Response(status=503, body=UNAVAILABLE_BODY, content_type="application/json", headers=headers)
 
 
 def bad_request(message: str) -> web.Response:

@@ -34,6 +34,8 @@ CELLS: Final[dict[str, tuple[str, str | None, str]]] = {
     "tokens": ("tokens { nodes { id } }", "tokens:read", LIST),
     "tokens counted": ("tokens(first: 1) { totalCount }", "tokens:read", LIST),
     "events": ("events { nodes { id } }", "events:read", LIST),
+    "logCheckpoint": ("logCheckpoint { text }", "events:read", LIST),
+    "logConsistencyProof": ('logConsistencyProof(from: "0", to: "0") { hashes }', "events:read", LIST),
     "verifyToken": ("verifyToken(secret: $secret) { valid }", "tokens:verify", WHOLE),
     "createToken": ('createToken(input: {name: "x"}) { token { id } }', "tokens:write", WHOLE),
     "updateToken": ('updateToken(input: {id: $target, name: "y"}) { token { id } }', "tokens:write", WHOLE),

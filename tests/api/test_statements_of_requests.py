@@ -14,7 +14,10 @@ from service.api.execution import Executor, GraphQLRequest
 from service.api.limits import Limits
 from service.api.schema import make_schema
 from service.authorization import Caller, token_principal
+from service.log_proofs import LogProofs
 from service.queries import Queries
+from service.signing import Signer
+from service.tree_proofs import TreeProofs
 from tests.api.conftest import Issued, Service
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -40,7 +43,9 @@ async def statements(service: Service, by: Issued, query: str) -> list[str]:
     """Run a query and list the statements that it needed."""
     said: list[str] = []
     async with listened(service, said) as queries:
-        services = replace(service.entrances.services, queries=queries)
+        signer = Signer(queries.pool, service.entrances.core.signer.key, service.entrances.core.installation)
+        proofs = LogProofs(trees=TreeProofs(pool=queries.pool, signer=signer))
+        services = replace(service.entrances.services, queries=queries, proofs=proofs)
         principal = token_principal(by.id, by.organization, ("*:*",))
         context = Context(caller=Caller(principal=principal), services=services)
         request = GraphQLRequest(query=query, variables={})
@@ -70,3 +75,18 @@ async def test_what_many_nodes_need_is_read_at_once(service: Service) -> None:
     said = await statements(service, admin, f"{{ events {{ nodes {{ {fields} }} }} }}")
     assert len(said) <= 4, said
     assert sum("find" in statement.lower() for statement in said) <= 3, said
+
+
+async def test_a_page_of_proofs_costs_as_much_as_one(service: Service) -> None:
+    """However many events are proved, in however many trees: how far the tree is, and the tiles, once it is signed."""
+    admin = await service.token("*:*")
+    for number in range(5):
+        await service.token(organization=admin.organization, name=f"{number}")
+    await service.gql(admin.key, "{ logCheckpoint { position } }")
+    proof = "{ leafIndex treeSize rootHash hashes checkpoint { position rootHash text signedAt } }"
+    asked = f'inclusionProof {proof} own: inclusionProof(size: "6") {proof}'
+    one = await statements(service, admin, f"{{ events(first: 1, order: OLDEST_FIRST) {{ nodes {{ {asked} }} }} }}")
+    page = f'{{ events(first: 100, filter: {{ types: ["TokenCreated"] }}) {{ nodes {{ leafHash {asked} }} }} }}'
+    many = await statements(service, admin, page)
+    assert len(one) == 3, one
+    assert len(many) == 3, many

@@ -2,18 +2,27 @@
 
 import asyncio
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 
 import orjson
 import pytest
 
+from events.merkle import verify_inclusion
+from events.refusals import Refused
+from events.tokens import CreateToken, TokenKind
 from service.api.errors import FormattedError
 from service.api.execution import Execution, GraphQLRequest
+from service.authorization import operator
 from service.sessions import Session
 from service.streams import Stream
-from tests.api.conftest import PATIENCE_S, Issued, Json, Service
+from tests.api.conftest import PATIENCE_S, Issued, Json, Service, eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 FOLLOW = "subscription ($from: String) { events(afterPosition: $from) { cursor node { position type subjectId } } }"
+PROVED = (
+    'subscription { events(afterPosition: "0") '
+    "{ node { position leafHash inclusionProof { leafIndex treeSize rootHash hashes } } } }"
+)
 TYPES = 'subscription ($types: [String!]) { events(afterPosition: "0", filter: {types: $types}) { node { type } } }'
 
 
@@ -35,9 +44,9 @@ class Collected:
         """Wait until it does."""
         await self.takes.wait()
 
-    def push(self, payload: bytes) -> None:
-        """Keep it."""
-        self.payloads.append(payload)
+    def push(self, *payloads: bytes) -> None:
+        """Keep them."""
+        self.payloads.extend(payloads)
         self.came.set()
 
     def finish(self, errors: Sequence[FormattedError] | None) -> None:
@@ -82,6 +91,24 @@ async def test_replay_goes_over_into_what_comes(service: Service) -> None:
     stream = await subscribed(service, session, sink, FOLLOW, **{"from": "0"})
     await asyncio.gather(*(service.token("a:b", organization=reader.organization) for _ in range(40)))
     assert await sink.positions(82) == list(range(1, 83))
+    stream.cancel()
+    session.close()
+
+
+async def test_what_is_followed_comes_with_its_proof(service: Service) -> None:
+    """Events that were there and events that come are proved in a checkpoint's tree, signed for them if need be."""
+    reader = await service.token("events:read")
+    session, sink = await session_of(service, reader), Collected()
+    stream = await subscribed(service, session, sink, PROVED)
+    await sink.until(2)
+    await service.token("a:b", organization=reader.organization)
+    for result in await sink.until(3):
+        node = result["data"]["events"]["node"]
+        proof = node["inclusionProof"]
+        hashes = [bytes.fromhex(one) for one in (node["leafHash"], proof["rootHash"], *proof["hashes"])]
+        index, size = int(proof["leafIndex"]), int(proof["treeSize"])
+        assert index + 1 == int(node["position"])
+        assert verify_inclusion(hashes[0], index, size, hashes[2:], hashes[1])
     stream.cancel()
     session.close()
 
@@ -151,7 +178,7 @@ async def test_a_revoked_key_ends_its_session_before_the_revocation_is_answered(
     session, sink = await session_of(service, reader), Collected()
     ends: list[tuple[int, str]] = []
     session.on_end(lambda code, reason: ends.append((code, reason)))
-    await subscribed(service, session, sink, FOLLOW)
+    stream = await subscribed(service, session, sink, FOLLOW)
     answer = await service.gql(
         admin.key, "mutation ($id: ID!) { revokeToken(input: {id: $id}) { token { status } } }", {"id": reader.id}
     )
@@ -159,6 +186,25 @@ async def test_a_revoked_key_ends_its_session_before_the_revocation_is_answered(
     assert ends == [(4401, "Unauthorized")]
     assert not await session.confirmed()
     assert all(b"TokenRevoked" not in payload for payload in sink.payloads)
+    stream.cancel()
+
+
+async def test_a_key_that_expires_ends_its_session(service: Service) -> None:
+    """An idle session is ended with 4401 when its token expires, with nobody asking."""
+    organization = await service.organization()
+    expires_at = datetime.now(UTC) + timedelta(seconds=1)
+    command = CreateToken(
+        token_id="", kind=TokenKind.API_TOKEN, name="n", hint="", scopes=("events:read",), expires_at=expires_at
+    )
+    done = await service.entrances.core.commands.create(operator(organization), command)
+    assert not isinstance(done, Refused)
+    assert done.secret is not None
+    session = await session_of(service, Issued(id=done.token_id, key=done.secret.reveal(), organization=organization))
+    stream = await subscribed(service, session, Collected(), FOLLOW)
+    async with asyncio.timeout(PATIENCE_S):
+        await session.ended.wait()
+    assert datetime.now(UTC) >= expires_at
+    stream.cancel()
 
 
 async def test_a_narrowed_key_loses_the_stream_and_not_the_session(service: Service) -> None:
@@ -213,8 +259,11 @@ async def test_a_stream_that_is_restarted_while_it_begins_goes_on(service: Servi
     reader = await service.token("events:read")
     session, sink = await session_of(service, reader), Collected()
     stream = await subscribed(service, session, sink, FOLLOW, **{"from": "0"})
-    while stream._group is None:
-        await asyncio.sleep(0)
+
+    async def has_entered() -> bool:
+        return stream._group is not None
+
+    assert await eventually(has_entered)
     stream.restart()
     assert await sink.positions(2) == [1, 2]
     stream.cancel()

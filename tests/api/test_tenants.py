@@ -32,7 +32,7 @@ LEADS_TO: Final = {"after": "cursor", "before": "cursor", "secret": "key"}
 """What texts that are no ids can lead to something."""
 LEADS_NOWHERE: Final = frozenset(
     {"minPosition", "requiredScopes", "search", "hasScopes", "types", "name", "scopes", "reason", "confirmation"}
-    | {"idempotencyKey"}
+    | {"idempotencyKey", "from", "to", "size"}
 )
 """Texts that are only compared within the caller's own organization, or bound to the caller."""
 

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from service.api.schema import make_schema
 from service.cli import main
+from service.log_key import verify
 from tests.cli.processes import MODULE, Process, Service, ask, create_token, data_directory, entri
 
 ORGANIZATION = re.compile(r"org_[0-9a-z]{26}\n")
@@ -134,3 +136,31 @@ def test_rebuild_and_migrate_beside_a_service(running: Running) -> None:
     assert create_token(running.url, before).status == 200
     migrated = entri("migrate", variables={"ENTRI_DATA_DIR": str(running.data_dir)})
     assert (migrated.code, migrated.out) == (0, "nothing to do\n")
+
+
+def test_proofs_for_the_operator(running: Running, tmp_path: Path) -> None:
+    """The whole log's checkpoint is verified with its key, an event's proof with its organization's, and no other."""
+    at = ("--data-dir", running.data_dir)
+    whole = verify(entri("log", "checkpoint", *at).out, entri("log", "key", *at).out)
+    assert whole.size >= 2
+    query = {"query": "{ organization { id } events(last: 1) { nodes { id entry } } }"}
+    shown = ask(f"{running.url}/graphql", key=running.token, body=query).data
+    organization, event = shown["organization"]["id"], shown["events"]["nodes"][0]
+    made = entri("log", "prove", event["id"], "--organization", organization, *at)
+    assert made.code == 0, made.err
+    proof, key = tmp_path / "proof", tmp_path / "key"
+    proof.write_text(made.out)
+    key.write_text(ask(f"{running.url}/log/key", key=running.token).text)
+    proved = CliRunner().invoke(main, ["log", "verify-proof", str(proof), "--key", str(key)])
+    assert (proved.exit_code, proved.stdout) == (0, f"{event['entry']}\n")
+    assert re.fullmatch(rf"position 1 of \d+ in {whole.origin}/{organization}\n", proved.stderr)
+    for wrong, why in {
+        key.read_text().replace("ins_", "ins-"): "a character is wrong",
+        "no-file": "is no key and no file that can be read",
+    }.items():
+        refused = CliRunner().invoke(main, ["log", "verify-proof", str(proof), "--key", wrong])
+        assert (refused.exit_code, refused.stdout) == (1, "")
+        assert why in refused.stderr
+    beyond = entri("log", "consistency", "--from", "0", "--to", str(10**9), *at)
+    assert (beyond.code, beyond.out) == (1, "")
+    assert "Error: to is larger than the tree: there is no such tree yet\n" in beyond.err

@@ -53,7 +53,6 @@ COMING: Final[dict[str, frozenset[str]]] = {
         {"WebhookSignerDesignated", "DesignateWebhookSignerInput", "DesignateWebhookSignerPayload"}
         | {"Mutation.designateWebhookSigner"}
     ),
-    "checkpoints": frozenset({"LogCheckpoint", "Query.logCheckpoint"}),
 }
 """The parts of the contract that are not delivered yet, by the noun that will bring them."""
 NEEDS_NO_WORDS: Final = "GraphQL has no place for a description here"

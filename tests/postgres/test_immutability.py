@@ -107,6 +107,10 @@ FORBIDDEN = [
     "insert into organization_heads values ('org_forged', 1)",
     "delete from organization_heads",
     "update installation set cursor_key = '\\x00'",
+    "update installation set generation = 2",
+    "insert into generations values (2, 0, sha256(''), 0)",
+    "update checkpoints set text = 'forged'",
+    "delete from tree_tiles",
     "delete from event_partitions",
     "insert into event_partitions values ('forged', false, 5, 6)",
     "select * from append_hooks",
@@ -190,8 +194,13 @@ async def test_the_service_holds_what_it_needs(database: Database) -> None:
     async with database.owner() as owner:
         functions = {row["proname"] for row in await owner.fetch(FUNCTIONS)}
         tables = {(row["relname"], row["privilege"]) for row in await owner.fetch(TABLES)}
-    assert functions == {"append_events", "ensure_event_partitions"}
+    assert functions == {"append_events", "ensure_event_partitions", "why_wal_is_not_safe", "begin_generation"}
     assert tables == {
+        ("trees", "insert"),
+        ("trees", "update"),
+        ("tree_tiles", "insert"),
+        ("tree_tiles", "update"),
+        ("checkpoints", "insert"),
         ("token_last_used", "insert"),
         ("token_last_used", "update"),
         ("revocation_log", "delete"),
