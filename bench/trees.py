@@ -4,7 +4,8 @@ import asyncio
 import os
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -39,8 +40,9 @@ The trees of a log of {events:,} events of one organization are grown from nothi
 into two trees. A core's rate is events by processor seconds, of this process and PostgreSQL together."""
 SIGNING: Final = """\
 {events:,} uses are appended as fast as one process can, {callers} batches of 200 at once, in turn with and without the
-trees being kept by the same process, on the same log. *Signed after* is the time from the last append until a signed
-checkpoint holds everything. The trees of what was appended without are grown before the next turn, untimed."""
+trees being kept by the same process, on the same log. *Behind* is how many seconds of appends were not signed yet at
+the worst moment meanwhile, *signed after* the time from the last append until a signed checkpoint holds everything. The
+trees of what was appended without are grown before the next turn, untimed."""
 PROOFS: Final = """\
 Proofs of a tree of {leaves:,} leaves, for leaves and sizes chosen at random, {samples} of each kind in each of
 {repetitions} repetitions: from the question to the hashes, over one connection, tiles in PostgreSQL's memory or the
@@ -68,6 +70,8 @@ class Appended:
 
     rate: float
     signed_after_s: float = 0.0
+    behind_s: float = 0.0
+    """How far the newest checkpoint was behind what was appended, at most."""
 
 
 async def run(server: Server, plan: Plan) -> list[Section]:
@@ -143,6 +147,13 @@ async def signing(server: Server, plan: Plan) -> Section:
             unit="s",
         ),
         Target(
+            name="seconds that checkpoints are behind meanwhile",
+            values=[one.behind_s for one in kept],
+            bound=3,
+            at_least=False,
+            unit="s",
+        ),
+        Target(
             name="append rate with the trees kept / without",
             values=report.ratios([one.rate for one in kept], [one.rate for one in alone]),
             bound=0.8,
@@ -150,10 +161,15 @@ async def signing(server: Server, plan: Plan) -> Section:
         ),
     ]
     rows = [
-        ["kept", report.spread([one.rate for one in kept]), report.spread([one.signed_after_s for one in kept])],
-        ["not kept", report.spread([one.rate for one in alone]), ""],
+        [
+            "kept",
+            report.spread([one.rate for one in kept]),
+            report.spread([one.behind_s for one in kept]),
+            report.spread([one.signed_after_s for one in kept]),
+        ],
+        ["not kept", report.spread([one.rate for one in alone]), "", ""],
     ]
-    table = Table(("trees", "events a second", "signed after s"), rows)
+    table = Table(("trees", "events a second", "behind s", "signed after s"), rows)
     method = SIGNING.format(events=events, callers=CALLERS)
     return Section("Signing beside appends", (method, table, report.targets(held)), report.missed(held))
 
@@ -170,12 +186,32 @@ async def appended_and_signed(core: Core, principal: Principal, names: list[str]
     with tempfile.TemporaryDirectory() as place:
         host = HostCheckpoint(Path(place) / FILE_NAME, core.signer.key)
         async with TreeKeeper(core.signer, host) as keeper:
-            rate = await appended(core, principal, names, events=events)
+            async with behind(core, keeper) as most:
+                rate = await appended(core, principal, names, events=events)
             head, began = int(await core.pool.fetchval("select position from log_head")), time.perf_counter()
             async with asyncio.timeout(PATIENCE_S):
                 while keeper.signed_size < head:  # noqa: ASYNC110 -- what is waited for tells nobody
                     await asyncio.sleep(0.01)
-            return Appended(rate=rate, signed_after_s=time.perf_counter() - began)
+            signed_after_s = time.perf_counter() - began
+            return Appended(rate=rate, signed_after_s=signed_after_s, behind_s=max(most) / rate)
+
+
+@asynccontextmanager
+async def behind(core: Core, keeper: TreeKeeper) -> AsyncIterator[list[int]]:
+    """Look again and again how many events are appended and not signed."""
+    before = int(await core.pool.fetchval("select position from log_head")) - core.writer.counts.events
+    found = [0]
+
+    async def look() -> None:
+        while True:
+            found.append(before + core.writer.counts.events - max(keeper.signed_size, before))
+            await asyncio.sleep(0.02)
+
+    looking = asyncio.create_task(look())
+    try:
+        yield found
+    finally:
+        looking.cancel()
 
 
 async def proofs(server: Server, plan: Plan) -> Section:

@@ -5,7 +5,7 @@ Must never look at a live table, nor fold more for one question than it was give
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Generic
 
 from events.log import BEYOND, HistoryQuery, read_history
 from events.registry import TYPES
@@ -49,11 +49,30 @@ class Place:
     organization: str | None = None
 
 
-async def state_at(pool: Pool, projection: Projection[State], key: str, *, place: Place, leave: Leave) -> State | None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question(Generic[State]):
+    """What was known of one key of a read model."""
+
+    projection: Projection[State]
+    key: str
+    begin: State | None = None
+    """What was kept of archived events. It holds the key's first event, and takes that one's place."""
+
+
+async def kept_state(pool: Pool, projection: Projection[State], organization: str, key: str) -> State | None:
+    """Read the state of a key at the end of the archive, or None where nothing of it was archived."""
+    if projection.kept is None:
+        return None
+    row = await pool.fetchrow(projection.kept.find.text, [organization], [key])
+    return None if row is None else projection.state(row)
+
+
+async def state_at(pool: Pool, question: Question[State], *, place: Place, leave: Leave) -> State | None:
     """Fold what an organization's history says of one key up to a place; None before there was anything to fold.
 
     Raises TooLongError.
     """
+    projection = question.projection
     state, position = None, 0
     while True:
         query = HistoryQuery(
@@ -63,12 +82,13 @@ async def state_at(pool: Pool, projection: Projection[State], key: str, *, place
             limit=PAGE,
             newest_first=False,
             types=tuple(cls.__name__ for cls in projection.types),
-            subjects=(key,),
+            subjects=(question.key,),
         )
         page = await read_history(pool, query)
         leave.take(len(page))
         for recorded in page:
-            state = projection.evolve(state, recorded)
+            is_first = state is None and question.begin is not None
+            state = question.begin if is_first else projection.evolve(state, recorded)
         if len(page) < PAGE:
             return state
         position = page[-1].organization_position
@@ -81,10 +101,10 @@ async def rows_at(
 
     Raises PastError. Each page is a statement of its own and costs the same: no snapshot is held while rows are used.
     """
-    fold = FoldBySubject(projection)
     kinds = sorted({TYPES[cls.__name__].is_usage for cls in projection.types})
     until = (BEYOND, place.position) if place.organization is not None else (place.position, BEYOND)
     after = (place.organization or "", "", 0)
+    fold = FoldBySubject(projection, after=after, events=0)
     while True:
         page = await connection.fetch(
             READ_SUBJECTS_UNTIL.text,
@@ -95,7 +115,7 @@ async def rows_at(
             kinds,
             chunk,
         )
-        yield list(fold.rows([row for row in page if row["entry"] is not None]))
+        yield list(fold.rows([row[:3] for row in page if row["entry"] is not None]))
         if fold.failure is not None:
             shown = fold.failure.entry.decode(errors="replace")
             failed = f"the event at position {fold.failure.position} cannot be folded: {fold.failure.error!r}"

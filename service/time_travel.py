@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
+from events.archive import archived_usage
 from events.entry import RecordedEvent
 from events.identifiers import prefix_of
 from events.log import HistoryQuery, read_history, read_organization_head
 from events.scopes import covers
 from events.statement import Pool
 from events.tokens import TokenState
-from projections.last_used import TOKEN_LAST_USED
-from projections.past import Leave, Place, state_at
+from projections.last_used import TOKEN_LAST_USED, LastUsed
+from projections.past import Leave, Place, Question, kept_state, state_at
 from projections.token_row import TOKENS
 from projections.tokens import TokenView, joined
 from service.authorization import Principal
@@ -22,6 +23,10 @@ from service.authorization import Principal
 
 class BeyondHeadError(Exception):
     """There is no such position yet."""
+
+
+class ArchivedUseError(Exception):
+    """What is asked of a token's use was archived."""
 
 
 class PastToken(NamedTuple):
@@ -64,15 +69,32 @@ class TimeTravel:
         if prefix_of(asked.token_id) != "tok" or not (is_own or covers(principal.scopes, "tokens:read")):
             return None
         place = Place(organization=principal.organization, position=asked.position)
-        return await state_at(self.pool, TOKENS, asked.token_id, place=place, leave=leave)
+        question = Question(projection=TOKENS, key=asked.token_id)
+        return await state_at(self.pool, question, place=place, leave=leave)
 
     async def view(self, state: TokenState, position: int, leave: Leave) -> TokenView:
-        """Fold the use of a token that was found, as the history tells it up to a position. Raises TooLongError."""
+        """Fold the use of a token that was found, as the history tells it up to a position.
+
+        Raises TooLongError or ArchivedUseError.
+        """
         place = Place(organization=state.organization, position=position)
-        used = await state_at(self.pool, TOKEN_LAST_USED, state.id, place=place, leave=leave)
+        archived = await archived_usage(self.pool, state.organization)
+        used = await self._used(state, place, leave, archived=archived)
+        if archived != await archived_usage(self.pool, state.organization):
+            return await self.view(state, position, leave)  # what was archived meanwhile may be missing
+        return joined(state, used)
+
+    async def _used(self, state: TokenState, place: Place, leave: Leave, *, archived: int) -> LastUsed:
+        kept = None
+        if archived:
+            kept = await kept_state(self.pool, TOKEN_LAST_USED, state.organization, state.id)
+        if kept is not None and place.position < archived:
+            raise ArchivedUseError(f"its use before position {archived} was archived: ask for a later position")
+        question = Question(projection=TOKEN_LAST_USED, key=state.id, begin=kept)
+        used = await state_at(self.pool, question, place=place, leave=leave)
         if used is None:
             raise LookupError("a token that was issued has no use to fold")
-        return joined(state, used)
+        return used
 
     async def _last_until(self, organization: str, position: int) -> RecordedEvent:
         query = HistoryQuery(organization=organization, before=position + 1, limit=1, newest_first=True)

@@ -6,6 +6,7 @@ told by `/readyz?verbose` and in the log of the process, and it tries again.
 
 import asyncio
 import contextlib
+import time
 from typing import Final, Self
 
 import asyncpg
@@ -37,6 +38,8 @@ class TreeKeeper:
         self._round_s = round_s
         self._task: asyncio.Task[None] | None = None
         self._refused: str | None = None
+        self._is_behind = False
+        """There is more to take in than there was time for."""
         self.problem: str | None = None
         """Why the trees do not grow or are not signed, None while they are; anybody may read it, so it names nobody."""
         self.lag = 0
@@ -62,7 +65,7 @@ class TreeKeeper:
     async def _run(self) -> None:
         while True:
             await self._try(at_once=False)
-            await asyncio.sleep(self._round_s)
+            await asyncio.sleep(0 if self._is_behind else self._round_s)
 
     async def _try(self, *, at_once: bool) -> None:
         problem: str | None = None
@@ -89,11 +92,12 @@ class TreeKeeper:
 
     async def _round(self, *, at_once: bool) -> None:
         """Do what there is to do: one statement where there is nothing."""
+        self._is_behind = False
         status = await self._status()
         if await self._is_restored(status):
             status = await self._status()
         if status.size != status.head:
-            await self._grow()
+            await self._grow(status.head)
             status = await self._status()
         newest = status.newest
         is_due = at_once or newest is None or not 0 <= status.signed_s_ago < OF_A_ROUND * self._round_s
@@ -109,9 +113,14 @@ class TreeKeeper:
         await self._signer.follow_generation(status.generation)
         return status
 
-    async def _grow(self) -> None:
-        while (grown := await grow(self._pool)) is not None:
+    async def _grow(self, head: int) -> None:
+        """Grow to what the head was, for it may never stand still, and no longer than a round: that much is signed."""
+        began = time.monotonic()
+        while (grown := await grow(self._pool)) is not None and grown.size < head:
             self.lag = grown.head - grown.size
+            if time.monotonic() - began >= self._round_s:
+                self._is_behind = True
+                return
 
     async def _sign(self, status: TreeStatus) -> SignedCheckpoint | None:
         if status.unsafe == "may_not_see_standbys":  # it will not pass, so there is no point in waiting

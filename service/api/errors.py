@@ -18,10 +18,10 @@ from service.authorization import ForbiddenError, RestrictedError
 from service.availability import is_unavailable
 from service.cursors import ExpiredCursorError, InvalidCursorError
 from service.enforcement import NotEnforcedError
-from service.queries import NotReachedError
+from service.queries import ArchivedEventError, NotReachedError
 from service.signing import NotSignedError
 from service.tail import HistoryLostError
-from service.time_travel import BeyondHeadError
+from service.time_travel import ArchivedUseError, BeyondHeadError
 from service.tree_proofs import NotProvableError
 
 Code = Literal[
@@ -48,7 +48,9 @@ _CODES: Final[Mapping[type[Exception], Code]] = {
     HistoryLostError: "CURSOR_EXPIRED",
     NotReachedError: "UNAVAILABLE",
     BeyondHeadError: "BAD_USER_INPUT",
+    ArchivedUseError: "BAD_USER_INPUT",
     TooLongError: "QUERY_TOO_COMPLEX",
+    ArchivedEventError: "BAD_USER_INPUT",
     NotProvableError: "BAD_USER_INPUT",
     NotSignedError: "UNAVAILABLE",
     OutcomeUnknownError: "UNAVAILABLE",

@@ -5,6 +5,7 @@ from importlib.metadata import version
 import click
 
 from service.cli.admin import admin
+from service.cli.archive import archive_command
 from service.cli.database import migrate, rebuild_command
 from service.cli.history import events_command, replay
 from service.cli.log import log
@@ -22,5 +23,5 @@ def main() -> None:
     """Issue, rotate, revoke and verify API credentials, and keep their whole history."""
 
 
-for command in (serve, migrate, rebuild_command, events_command, replay, log, schema, admin):
+for command in (serve, migrate, rebuild_command, archive_command, events_command, replay, log, schema, admin):
     main.add_command(command)

@@ -12,8 +12,9 @@ from typing import Any, Final
 import click
 import orjson
 
+from events.archive import archived_ranges, archived_usage
 from events.identifiers import prefix_of
-from events.log import BEYOND, Following, read_between, read_end
+from events.log import BEYOND, Following, kinds_of, read_between, read_end
 from events.registry import TYPES, utc_text
 from events.statement import Pool
 from projections.past import Place, rows_at
@@ -137,6 +138,7 @@ def events_command(**given: Any) -> None:  # noqa: ANN401 -- click's own
     async def work(database: Database, output: Output) -> None:
         async with database.pool(1) as pool:
             await check_organization(pool, following.organization)
+            await tell_of_archive(pool, following, position)
             line = json_line if as_json else human_line(following, output)
             reading = Reading(pool=pool, following=following, line=line, output=output, position=position, left=left)
             await reading.to_the_end()
@@ -144,6 +146,18 @@ def events_command(**given: Any) -> None:  # noqa: ANN401 -- click's own
                 await follow(reading, database.connect)
 
     show(given, work)
+
+
+async def tell_of_archive(pool: Pool, following: Following, position: int) -> None:
+    """Say on standard error up to where usage is not in the log any more, if what is printed begins before."""
+    if not kinds_of(following.types)[1]:
+        return
+    if following.organization is None:
+        end = max([each.to_position - 1 for each in await archived_ranges(pool)], default=0)
+    else:
+        end = await archived_usage(pool, following.organization)
+    if position < end:
+        click.echo(f"usage up to position {end} was archived: its events are in the archive's files only", err=True)
 
 
 def human_line(following: Following, output: Output) -> Line:

@@ -1,19 +1,22 @@
 """What was: the tokens of any position are what folding the log up to there makes of them."""
 
 import random
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from events.envelope import Position
-from events.log import follow_to_head
+from events.log import BEYOND, follow_to_head, read_organization_head
 from events.statement import Connection
 from projections.last_used import TOKEN_LAST_USED
-from projections.past import Leave, PastError, Place, TooLongError, rows_at, state_at
+from projections.past import Leave, PastError, Place, Question, TooLongError, rows_at, state_at
 from projections.token_row import TOKENS
+from service.time_travel import ArchivedUseError, TimeTravel
 from tests.postgres.appends import decided
 from tests.postgres.conftest import Database
 from tests.postgres.test_rebuild import live
+from tests.postgres.usage_log import SIZE, archive_before, create_tokens, settle, use_tokens, writing
 
 EVENTS = 60
 Row = tuple[object, ...]
@@ -54,8 +57,11 @@ async def test_the_past_is_the_folded_prefix(database: Database, seed: int) -> N
                 comparable(TOKENS.row(state)) for state in in_order if state.organization == recorded.organization
             ]
             subject, leave = recorded.subject, Leave(EVENTS)
-            assert await state_at(pool, TOKENS, subject, place=own, leave=leave) == states.get(subject)
-            assert await state_at(pool, TOKEN_LAST_USED, subject, place=own, leave=leave) == uses.get(subject)
+            used = Question(projection=TOKEN_LAST_USED, key=subject)
+            assert await state_at(pool, Question(projection=TOKENS, key=subject), place=own, leave=leave) == states.get(
+                subject
+            )
+            assert await state_at(pool, used, place=own, leave=leave) == uses.get(subject)
         now = [tuple(row) for row in await owner.fetch("select * from tokens order by organization, id")]
         assert await tokens_at(owner, Place(position=sum(heads.values())), chunk=5000) == now
         assert await tokens_at(owner, Place(position=0)) == []
@@ -68,11 +74,29 @@ async def test_the_past_costs_no_more_than_it_may(database: Database) -> None:
         await live(history, random.Random(3), events=40)
         key = max(history.versions, key=lambda stream: history.versions[stream]).removeprefix("token-")
         place = Place(position=100, organization=history.tokens[key].organization)
+        question = Question(projection=TOKENS, key=key)
         longest = max(history.versions.values())
-        await state_at(pool, TOKENS, key, place=place, leave=Leave(longest))
+        await state_at(pool, question, place=place, leave=Leave(longest))
         with pytest.raises(TooLongError, match="too many events"):
-            await state_at(pool, TOKENS, key, place=place, leave=Leave(longest - 1))
+            await state_at(pool, question, place=place, leave=Leave(longest - 1))
         await history.writer.append(decided("tok_never", organization="org_9"))
         with pytest.raises(PastError, match=r"event at position 42 cannot be folded.*never created.*\n.*tok_never"):
             await tokens_at(owner, Place(position=42))
         assert await tokens_at(owner, Place(position=41))
+
+
+async def test_use_that_was_archived_is_counted_or_told(database: Database, tmp_path: Path) -> None:
+    """Use is what it was after the archive, and refused within it, but for a token of which nothing is there."""
+    async with writing(database) as history, database.pool() as pool, database.owner() as owner:
+        await create_tokens(history, ("tok_1", "tok_2"))
+        await use_tokens(history, 1_100, ("tok_1",))
+        await settle(pool)
+        travel, states = TimeTravel(pool=pool), history.tokens
+        head = await read_organization_head(pool, "org_1")
+        before = {key: await travel.view(state, head, Leave(BEYOND)) for key, state in states.items()}
+        assert before["tok_1"].use_count > before["tok_2"].use_count == 0
+        await archive_before(owner, tmp_path, SIZE + 1)
+        assert {key: await travel.view(state, head, Leave(BEYOND)) for key, state in states.items()} == before
+        with pytest.raises(ArchivedUseError, match="ask for a later position"):
+            await travel.view(states["tok_1"], 5, Leave(BEYOND))
+        assert (await travel.view(states["tok_2"], 5, Leave(BEYOND))).use_count == 0

@@ -10,7 +10,7 @@ import pytest
 
 from events.merkle import verify_consistency
 from events.statement import Pool
-from events.trees import OPERATOR, prove_consistency
+from events.trees import OPERATOR, prove_consistency, tree_size
 from service.host_checkpoint import FILE_NAME
 from service.keyring import KeyFileError, create
 from service.log_key import verify
@@ -51,6 +51,20 @@ async def test_keepers_sign_what_is_new_once(database: Database, tmp_path: Path)
         assert checkpoint == host.known
         assert checkpoint.size == 12
         assert (hosts[0] / FILE_NAME).stat().st_mode & 0o777 == 0o600
+
+
+async def test_signing_does_not_wait_for_a_pause(database: Database, tmp_path: Path) -> None:
+    """A round takes in what was there when it began, and no more than there is time for; the next ones the rest."""
+    async with durable_pool(database) as pool:
+        await append(database, *[500] * 9)
+        keeper = TreeKeeper(*await signer_of(pool, tmp_path), round_s=60)
+        await keeper._grow(1)
+        assert await tree_size(pool, OPERATOR) == 2000
+        keeper = TreeKeeper(*await signer_of(pool, tmp_path), round_s=0)
+        await keeper._grow(4500)
+        assert await tree_size(pool, OPERATOR) == 4000
+        async with keeper:
+            await until(lambda: keeper.signed_size == 4500)
 
 
 async def test_an_organization_signs_when_asked(database: Database, tmp_path: Path) -> None:
