@@ -12,7 +12,7 @@ import pytest
 
 from events.log import Following
 from service.cli.event_lines import json_line
-from service.cli.history import Reading, follow, woken
+from service.cli.following import Reading, follow, woken
 from service.cli.output import Output
 from tests.postgres.appends import decided, observed
 from tests.postgres.conftest import Database, Server, as_superuser
