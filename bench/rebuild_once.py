@@ -40,7 +40,7 @@ async def rebuild_here(name: str, dsn: str) -> Rebuilt:
     connection = await asyncpg.connect(dsn)
     try:
         cpu_s, began = time.process_time(), time.perf_counter()
-        report = await rebuild(connection, name, on_progress=lambda events: memory.append((events, resident_mb())))
+        report = await rebuild(connection, name, on_progress=lambda made: memory.append((made.events, resident_mb())))
         return Rebuilt(
             events=report.events,
             rows=report.rows,

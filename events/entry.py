@@ -69,6 +69,16 @@ class RecordedEvent(NamedTuple):
     event: Event
 
 
+class Fact(NamedTuple):
+    """What a fold needs of an event, under the names that it has in a `RecordedEvent`."""
+
+    event: Event
+    organization: str
+    subject: str
+    actor: Actor
+    occurred_at: datetime
+
+
 def new_event(
     event: Event,
     circumstances: Circumstances,
@@ -133,6 +143,19 @@ def recorded_event(position: int, organization_position: int, recorded_at: datet
         name,
         payload,
         decode_payload(name, content["schema_version"], payload),
+    )
+
+
+def fact(entry: bytes) -> Fact:
+    """Read of an entry what a fold needs, in half the time. Raises EventDecodeError as `recorded_event` does."""
+    content = orjson.loads(entry)
+    actor = content["actor"]
+    return Fact(
+        decode_payload(content["type"], content["schema_version"], content["payload"]),
+        content["organization"],
+        content["subject"],
+        actor_of(actor["kind"], actor["id"]),
+        datetime.fromisoformat(content["occurred_at"]),
     )
 
 

@@ -15,7 +15,7 @@ from events.entry import RecordedEvent, recorded_event
 from events.envelope import OrganizationPosition, Position, StreamId, Version
 from events.origin import FIRST_GENERATION, Origin, Predecessor
 from events.registry import TYPES
-from events.statement import Pool, load
+from events.statement import Connection, Pool, load
 
 START: Final = Version(0)
 BEYOND: Final = 2**63 - 1
@@ -134,7 +134,7 @@ async def read_event(pool: Pool, event_id: str, organization: str) -> RecordedEv
     return None if row is None else from_row(row)
 
 
-async def read_head(pool: Pool) -> Position:
+async def read_head(pool: "Pool | Connection") -> Position:
     """Read the last position of the whole log, 0 when it is empty."""
     return Position(await pool.fetchval(READ_HEAD.text))
 
@@ -150,7 +150,7 @@ async def find_position(pool: Pool, organization: str, position: OrganizationPos
     return None if found is None else Position(found)
 
 
-async def read_installation(pool: Pool) -> Installation:
+async def read_installation(pool: "Pool | Connection") -> Installation:
     """Read what this log is."""
     row = await pool.fetchrow(READ_INSTALLATION.text)
     if row is None:

@@ -1,20 +1,23 @@
 """Folding the log into a read model's rows. Must never commit, nor skip an event that cannot be folded."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 import asyncpg
 import orjson
 
-from events.entry import RecordedEvent
+from events.entry import RecordedEvent, fact
 from events.envelope import Position
 from events.log import from_row
 from events.statement import Connection, load
 from projections.projection import AnyProjection, Projection, State
 
 Session: TypeAlias = "Connection | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+Place: TypeAlias = tuple[str, str, int]
+"""A place in the log as it is read subject by subject: organization, subject, place in the organization's history."""
 
+NOTHING_KEPT: Final[Mapping[str, object]] = {}
 READ_CHANGES: Final = load("projections.statements.read_models", "read_changes")
 
 
@@ -82,33 +85,48 @@ def evolve(
 class FoldBySubject:
     """Folds events that come subject by subject, holding one state at a time."""
 
-    def __init__(self, projection: AnyProjection) -> None:
+    def __init__(self, projection: AnyProjection, *, after: Place, events: int) -> None:
         self._projection = projection
         self._key: str | None = None
         self._state: object = None
+        self._events = events
+        self.read_to = after
+        """The last event that was read."""
+        self.completed_to = after
+        """Before whatever subject is not complete yet."""
+        self.completed_events = events
+        """How many events were folded up to there, those before this began included."""
         self.failure: Failure | None = None
 
-    def rows(self, rows: Sequence[asyncpg.Record]) -> Iterator[tuple[object, ...]]:
-        """Fold more events and yield the rows of the subjects that they complete. Stops at a failure."""
+    def rows(
+        self, rows: Sequence[asyncpg.Record], begins: Mapping[str, object] = NOTHING_KEPT
+    ) -> Iterator[tuple[object, ...]]:
+        """Fold more events and yield the rows of the subjects that they complete. Stops at a failure.
+
+        What was kept of archived events (`begins`, by key) holds a subject's first event, so it takes that one's place.
+        """
         key_of, evolve_state, row_of = self._projection.key, self._projection.evolve, self._projection.row
-        for row in rows:
+        for position, organization_position, entry in rows:
+            completed = None
             try:
-                recorded = from_row(row)
-                key = key_of(recorded.event)
-                if key is None:
-                    continue
+                known = fact(entry)
+                key = key_of(known.event)
                 if key == self._key:
-                    self._state = evolve_state(self._state, recorded)
-                    continue
-                completed, self._state = self._state, evolve_state(None, recorded)
+                    self._state = evolve_state(self._state, known)
+                elif key is not None:
+                    begin = begins.get(key) or evolve_state(None, known)
+                    completed, self._state, self._key = self._state, begin, key
             except Exception as error:  # noqa: BLE001 -- as above
-                self.failure = Failure(position=Position(row[0]), entry=row[3], error=error)
+                self.failure = Failure(position=Position(position), entry=entry, error=error)
                 return
-            if self._key is not None:
+            if completed is not None:
                 yield row_of(completed)
-            self._key = key
+                self.completed_to, self.completed_events = self.read_to, self._events
+            self._events += 1
+            self.read_to = known.organization, known.subject, organization_position
 
     def last(self) -> Iterator[tuple[object, ...]]:
         """Yield the row of the last subject."""
         if self._key is not None:
             yield self._projection.row(self._state)
+        self.completed_to, self.completed_events = self.read_to, self._events

@@ -9,7 +9,6 @@ from typing import Final, NamedTuple, assert_never
 
 import asyncpg
 
-from events.entry import RecordedEvent
 from events.organizations import OrganizationCreated
 from events.registry import Event
 from events.statement import load
@@ -22,7 +21,7 @@ from events.tokens import (
     TokenUpdated,
 )
 from events.usage import TokenUsed, UsageGap
-from projections.projection import Projection
+from projections.projection import Foldable, Kept, Projection
 
 
 class LastUsed(NamedTuple):
@@ -64,7 +63,7 @@ def key_of(event: Event) -> str | None:
             assert_never(event)
 
 
-def evolve(state: LastUsed | None, recorded: RecordedEvent) -> LastUsed:
+def evolve(state: LastUsed | None, recorded: Foldable) -> LastUsed:
     """Fold one event into a token's use. Windows of several processes overlap, so instants only ever grow."""
     event = recorded.event
     if isinstance(event, TokenCreated):
@@ -72,7 +71,7 @@ def evolve(state: LastUsed | None, recorded: RecordedEvent) -> LastUsed:
             raise ValueError(f"{event.token_id} is created twice")
         return LastUsed(token_id=event.token_id, organization=recorded.organization)
     if not isinstance(event, TokenUsed):
-        raise TypeError(f"{recorded.type} is no use of a token")
+        raise TypeError(f"{type(event).__name__} is no use of a token")
     if state is None:
         raise ValueError(f"{event.token_id} was never created")
     newest = max(event.generation, state.newest_generation)
@@ -122,4 +121,9 @@ TOKEN_LAST_USED: Final = Projection(
     state=state_of,
     find=load("projections.statements.last_used", "find_last_used"),
     write=load("projections.statements.last_used", "write_last_used"),
+    kept=Kept(
+        find=load("projections.statements.last_used", "find_archived_last_used"),
+        page=load("projections.statements.last_used", "page_archived_last_used"),
+        write=load("projections.statements.last_used", "write_archived_last_used"),
+    ),
 )

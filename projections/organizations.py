@@ -4,7 +4,6 @@ from typing import Final, assert_never
 
 import asyncpg
 
-from events.entry import RecordedEvent
 from events.organizations import OrganizationCreated, OrganizationState, evolve
 from events.registry import Event
 from events.statement import Pool, load
@@ -17,7 +16,7 @@ from events.tokens import (
     TokenUpdated,
 )
 from events.usage import TokenUsed, UsageGap
-from projections.projection import Projection
+from projections.projection import Foldable, Projection
 
 FIND_ORGANIZATIONS: Final = load("projections.statements.organizations", "find_organizations")
 WRITE_ORGANIZATIONS: Final = load("projections.statements.organizations", "write_organizations")
@@ -43,11 +42,11 @@ def key_of(event: Event) -> str | None:
             assert_never(event)
 
 
-def evolve_row(state: OrganizationState | None, recorded: RecordedEvent) -> OrganizationState:
+def evolve_row(state: OrganizationState | None, recorded: Foldable) -> OrganizationState:
     """Fold one event into an organization's row."""
     event = recorded.event
     if not isinstance(event, OrganizationCreated):
-        raise TypeError(f"{recorded.type} changes no organization")
+        raise TypeError(f"{type(event).__name__} changes no organization")
     return evolve(state, event, at=recorded.occurred_at)
 
 

@@ -10,11 +10,25 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 import asyncpg
 
-from events.entry import RecordedEvent
+from events.entry import Fact, RecordedEvent
 from events.registry import TYPES, Event
 from events.statement import Statement
 
 State = TypeVar("State")
+Foldable: TypeAlias = Fact | RecordedEvent
+"""An event as it is folded: no more of it is used than a `Fact` holds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """How the states are kept that usage had led to when it was archived: what is folded later begins with them."""
+
+    find: Statement
+    """Select the rows of $1 organizations and $2 their keys, pairwise."""
+    page: Statement
+    """Select the rows from $1 organization and $2 key to $3 organization and $4 key."""
+    write: Statement
+    """Insert or update rows, $1 a JSON array of objects by column."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +47,7 @@ class Projection(Generic[State]):
     """The events it cares for."""
     key: Callable[[Event], str | None]
     """Which row an event changes, None when it changes none. A key is always the event's subject."""
-    evolve: Callable[[State | None, RecordedEvent], State]
+    evolve: Callable[[State | None, Foldable], State]
     """Fold an event that has a key. Raises ValueError where the log contradicts itself."""
     row: Callable[[State], tuple[object, ...]]
     """Lay a state out as a row, in the order of `columns`."""
@@ -43,6 +57,8 @@ class Projection(Generic[State]):
     """Select the rows of $1 keys."""
     write: Statement
     """Insert or update rows, $1 a JSON array of objects by column."""
+    kept: Kept | None = None
+    """Needed where it folds usage."""
 
     @property
     def ignored(self) -> frozenset[str]:

@@ -1,46 +1,42 @@
 """Rebuilding a read model from the log while the old one serves. Must never change what it cannot finish.
 
-The log is read subject by subject, so one state is held at a time and rows are copied in as they are complete; what was
-appended meanwhile is folded in by position; then, for a moment, nobody appends (or nobody follows the log), the rest is
-folded, and the view is put over the new table.
+The log is read subject by subject, so one state is held at a time and rows are copied in as they are complete; then the
+indexes are made; what was appended meanwhile is folded in by position; then, for a moment, nobody appends (or nobody
+follows the log), the rest is folded, and the view is put over the new table. Each step is committed together with how
+far it goes, so a run that was killed is gone on with by the next.
 """
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 import asyncpg
+import orjson
 
 from events.envelope import Position
 from events.log import READ_HEAD
-from events.registry import TYPES
-from events.statement import Connection, load
-from projections.fold import Advance, Failure, FoldBySubject, advance
+from events.statement import Connection, Statement, load
+from projections.definition import definition_of
+from projections.filling import fill, index, kinds_of
 from projections.projection import AnyProjection
 from projections.read_models import READ_MODELS
+from projections.rebuilding import OnProgress, Phase, Rebuild, RebuildError, Start
+from projections.switching import LIMIT_WAITING, catch_up, switch_when_possible
+
+__all__ = ("RebuildError", "RebuildReport", "drop_leftovers", "rebuild")
 
 BEGIN_REBUILD: Final = load("projections.statements.read_models", "begin_rebuild")
-INDEX_REBUILT: Final = load("projections.statements.read_models", "index_rebuilt")
-SWITCH_READ_MODEL: Final = load("projections.statements.read_models", "switch_read_model")
-READ_BY_SUBJECT: Final = load("projections.statements.read_models", "read_by_subject")
+FIND_REBUILD: Final = load("projections.statements.read_models", "find_rebuild")
+SHOW_REBUILT: Final = load("projections.statements.read_models", "show_rebuilt")
+ESTIMATE_EVENTS: Final = load("projections.statements.read_models", "estimate_events")
 LOCK_REBUILDS: Final = load("projections.statements.read_models", "lock_rebuilds")
+WATCH_CLIENT: Final = load("projections.statements.read_models", "watch_client")
 END_REBUILD: Final = load("projections.statements.read_models", "end_rebuild")
 FORGET_PLANS: Final = load("projections.statements.read_models", "forget_plans")
-LOCK_LOG: Final = load("projections.statements.read_models", "lock_log")
-LOCK_CHECKPOINT: Final = load("projections.statements.read_models", "lock_checkpoint")
-LIMIT_LOCK_WAIT: Final = load("projections.statements.read_models", "limit_lock_wait")
-START: Final = Position(0)
-CHUNK: Final = 5000
-BATCH: Final = 1000
-MOST_ATTEMPTS_TO_SWITCH: Final = 10
-
-OnProgress = Callable[[int], None]
-"""Called with the number of events folded so far."""
-
-
-class RebuildError(Exception):
-    """A read model cannot be rebuilt; the live one is as it was."""
+DROP_LEFTOVERS: Final = load("projections.statements.read_models", "drop_leftovers")
+PATIENCE_MS: Final = 1500
+"""For another rebuild to end, whose session outlives its killed client by half a second; and for tables to drop."""
+BEYOND: Final = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,120 +44,139 @@ class RebuildReport:
     """What a rebuild did."""
 
     events: int
+    """Folded, by earlier runs of it too."""
+    resumed: int
+    """How many of those earlier runs had folded."""
     seconds: float
+    """That this run took."""
     rows: int
     """Rows that were copied in; what was folded in afterwards is not among them."""
+    locked_s: float
+    """For how long nobody could append (or follow the log) and read."""
 
 
-@dataclass(slots=True, kw_only=True)
-class Rebuild:
-    """A rebuild on its way: what it fills and how far that is."""
-
-    connection: Connection
-    projection: AnyProjection
-    table: str
-    on_progress: OnProgress
-    position: Position = START
-    events: int = 0
-    rows: int = 0
+def silently(progress: object) -> None:
+    """Show nothing."""
+    del progress
 
 
-async def rebuild(connection: Connection, name: str, *, on_progress: OnProgress = lambda _: None) -> RebuildReport:
-    """Rebuild a read model on a connection of the owner's that nothing else uses. Raises RebuildError."""
+async def rebuild(
+    connection: Connection, name: str, *, restart: bool = False, on_progress: OnProgress = silently
+) -> RebuildReport:
+    """Rebuild a read model on a connection of the owner's that nothing else uses. Raises RebuildError.
+
+    Goes on with an unfinished rebuild, unless that is of another definition of the read model or it is told to restart.
+    """
     started = time.perf_counter()
-    if not await connection.fetchval(LOCK_REBUILDS.text):
-        raise RebuildError("another rebuild is running")
+    await lock(connection)
     try:
-        table = await connection.fetchval(BEGIN_REBUILD.text, name)
-        await connection.execute(FORGET_PLANS.text)
-        work = Rebuild(connection=connection, projection=READ_MODELS[name], table=table, on_progress=on_progress)
-        await load_bulk(work)
-        await connection.execute(INDEX_REBUILT.text, name, table)
+        work = await opened(connection, READ_MODELS[name], restart=restart, on_progress=on_progress)
+        if work.phase is Phase.FILL:
+            await fill(work)
+        if work.phase is Phase.INDEX:
+            await index(work)
         await catch_up(work)
-        await switch_when_possible(work)
+        locked_s = await switch_when_possible(work)
     finally:
-        if not connection.is_closed():
-            await connection.execute(END_REBUILD.text, name)
-            await connection.execute(FORGET_PLANS.text)
-    return RebuildReport(events=work.events, seconds=time.perf_counter() - started, rows=work.rows)
+        await unlock(connection, name)
+    return RebuildReport(
+        events=work.events,
+        resumed=work.start.events_before,
+        seconds=time.perf_counter() - started,
+        rows=work.rows,
+        locked_s=locked_s,
+    )
 
 
-async def load_bulk(work: Rebuild) -> None:
-    """Fold the log as of now, subject by subject, in constant memory."""
-    connection, projection = work.connection, work.projection
-    fold = FoldBySubject(projection)
-    kinds = sorted({TYPES[cls.__name__].is_usage for cls in projection.types})
-    async with connection.transaction(isolation="repeatable_read"):
-        work.position = Position(await connection.fetchval(READ_HEAD.text))
-        cursor = await connection.cursor(READ_BY_SUBJECT.text, work.position, sorted(projection.ignored), kinds)
-        while rows := await cursor.fetch(CHUNK):
-            await copy(work, list(fold.rows(rows)))
-            stop_at(fold.failure)
-            note(work, len(rows))
-        await copy(work, list(fold.last()))
+async def drop_leftovers(connection: Connection, name: str) -> list[str]:
+    """Drop what rebuilds of a read model left and name the tables. Raises RebuildError while one is running."""
+    await lock(connection)
+    try:
+        return await dropping(connection, DROP_LEFTOVERS, name)
+    finally:
+        await unlock(connection, name)
 
 
-async def copy(work: Rebuild, rows: list[tuple[object, ...]]) -> None:
-    """Copy complete rows into the new table."""
-    if not rows:
-        return
-    await work.connection.copy_records_to_table(work.table, records=rows, columns=work.projection.columns)
-    work.rows += len(rows)
+async def dropping(connection: Connection, statement: Statement, *arguments: object) -> list[str]:
+    """Run a statement that drops tables and names them; nobody reads these but a backup, say. Raises RebuildError."""
+    try:
+        async with connection.transaction():
+            await connection.execute(LIMIT_WAITING.text, str(PATIENCE_MS), "0")
+            dropped: list[str] = await connection.fetchval(statement.text, *arguments)
+            return dropped
+    except asyncpg.LockNotAvailableError:
+        message = "something reads a table that an earlier rebuild left, a backup perhaps: try again when it has ended"
+        raise RebuildError(message) from None
 
 
-async def catch_up(work: Rebuild) -> None:
-    """Fold what was appended meanwhile, until less than one batch is left."""
-    while (head := await work.connection.fetchval(READ_HEAD.text)) > work.position + BATCH:
-        while work.position < head:
-            async with work.connection.transaction():
-                advanced = await step(work, Position(min(work.position + BATCH, head)))
-            work.position = advanced.position
+async def lock(connection: Connection) -> None:
+    """Be the only rebuild. Raises RebuildError."""
+    await connection.execute(WATCH_CLIENT.text)
+    try:
+        async with connection.transaction():
+            await connection.execute(LIMIT_WAITING.text, str(PATIENCE_MS), "0")
+            await connection.execute(LOCK_REBUILDS.text)
+    except asyncpg.LockNotAvailableError:
+        raise RebuildError("another rebuild is running: wait until it has ended") from None
 
 
-async def step(work: Rebuild, until: Position) -> Advance:
-    """Fold events into the new table up to a position."""
-    advanced = await advance(work.connection, work.projection, after=work.position, until=until)
-    stop_at(advanced.failure)
-    note(work, advanced.events)
-    return advanced
+async def unlock(connection: Connection, name: str) -> None:
+    """Let others rebuild; when the connection is gone, the server has."""
+    if not connection.is_closed():
+        await connection.execute(END_REBUILD.text, name)
+        await connection.execute(FORGET_PLANS.text)
 
 
-async def switch_when_possible(work: Rebuild) -> None:
-    """Switch; when somebody's long query holds the view, catch up again meanwhile and retry."""
-    for attempt in range(1, MOST_ATTEMPTS_TO_SWITCH + 1):
-        try:
-            await switch(work)
-        except asyncpg.LockNotAvailableError as error:
-            if attempt == MOST_ATTEMPTS_TO_SWITCH:
-                raise RebuildError(f"a long query holds {work.projection.name}: end it and rebuild again") from error
-            await catch_up(work)
-        else:
-            return
-
-
-async def switch(work: Rebuild) -> None:
-    """Fold the rest while nobody can add to it, and put the view over the new table, in one transaction."""
-    connection, name = work.connection, work.projection.name
-    async with connection.transaction():
-        await connection.execute(LIMIT_LOCK_WAIT.text)
-        if work.projection.is_inline:
-            await connection.execute(LOCK_LOG.text)
-        else:
-            await connection.execute(LOCK_CHECKPOINT.text, name)
+async def opened(
+    connection: Connection, projection: AnyProjection, *, restart: bool, on_progress: OnProgress
+) -> Rebuild:
+    """Find the unfinished rebuild, or begin one."""
+    name, definition = projection.name, definition_of(projection)
+    found = await connection.fetchrow(FIND_REBUILD.text, name, definition)
+    resumes = found is not None and found["can_go_on"] and not restart
+    if not resumes:
         head = Position(await connection.fetchval(READ_HEAD.text))
-        await step(work, head)
-        await connection.execute(SWITCH_READ_MODEL.text, name, work.table, head)
+        expected = await estimate(connection, projection, head)
+        await dropping(connection, BEGIN_REBUILD, name, definition, head, expected)
+    begun = await connection.fetchrow(FIND_REBUILD.text, name, definition)
+    if begun is None:
+        raise AssertionError(f"a rebuild of {name} was begun and is not there")
+    await connection.execute(SHOW_REBUILT.text, name, begun["fresh_table"])
+    await connection.execute(FORGET_PLANS.text)
+    outdated = found is not None and not resumes and not restart
+    start = start_of(begun, resumes=resumes, outdated=outdated)
+    return rebuild_of(begun, (connection, projection), start=start, on_progress=on_progress)
 
 
-def note(work: Rebuild, events: int) -> None:
-    """Count events and tell whoever watches."""
-    work.events += events
-    work.on_progress(work.events)
+async def estimate(connection: Connection, projection: AnyProjection, head: Position) -> int:
+    """Estimate how many events there are to fold; counting them would cost a look at each."""
+    ignored = sorted(projection.ignored)
+    plan = orjson.loads(await connection.fetchval(ESTIMATE_EVENTS.text, head, ignored, kinds_of(projection)))
+    return min(int(plan[0]["Plan"]["Plan Rows"]), head)
 
 
-def stop_at(failure: Failure | None) -> None:
-    """Stop at an event that cannot be folded, naming it."""
-    if failure is not None:
-        entry = failure.entry.decode(errors="replace")
-        message = f"the event at position {failure.position} cannot be folded: {failure.error!r}\n{entry}"
-        raise RebuildError(message) from failure.error
+def start_of(begun: asyncpg.Record, *, resumes: bool, outdated: bool) -> Start:
+    """Say how this run starts."""
+    phase = Phase(begun["phase"]) if resumes else None
+    return Start(began_at=begun["began_at"], events_before=begun["events"], resumes=phase, outdated=outdated)
+
+
+def rebuild_of(
+    begun: asyncpg.Record, filled: tuple[Connection, AnyProjection], *, start: Start, on_progress: OnProgress
+) -> Rebuild:
+    """Read a rebuild back from its row."""
+    connection, projection = filled
+    return Rebuild(
+        connection=connection,
+        projection=projection,
+        on_progress=on_progress,
+        start=start,
+        table=begun["fresh_table"],
+        phase=Phase(begun["phase"]),
+        until=Position(begun["until_position"]),
+        after=(begun["after_organization"], begun["after_subject"], BEYOND),
+        position=Position(begun["position"]),
+        expected=begun["expected_events"] if begun["phase"] == Phase.FILL else begun["events"],
+        events=begun["events"],
+        rows=begun["rows"],
+    )

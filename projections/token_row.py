@@ -4,7 +4,6 @@ from typing import Final, assert_never
 
 import asyncpg
 
-from events.entry import RecordedEvent
 from events.envelope import Actor, ActorKind
 from events.organizations import OrganizationCreated
 from events.registry import Event
@@ -21,7 +20,7 @@ from events.tokens import (
     evolve,
 )
 from events.usage import TokenUsed, UsageGap
-from projections.projection import Projection
+from projections.projection import Foldable, Projection
 
 OTHERS: Final = (TokenUsed, UsageGap, OrganizationCreated)
 
@@ -44,11 +43,11 @@ def key_of(event: Event) -> str | None:
             assert_never(event)
 
 
-def evolve_row(state: TokenState | None, recorded: RecordedEvent) -> TokenState:
+def evolve_row(state: TokenState | None, recorded: Foldable) -> TokenState:
     """Fold one event into a token's row, exactly as decisions fold it."""
     event = recorded.event
     if isinstance(event, OTHERS):
-        raise TypeError(f"{recorded.type} changes no token")
+        raise TypeError(f"{type(event).__name__} changes no token")
     return evolve(state, event, organization=recorded.organization, actor=recorded.actor, at=recorded.occurred_at)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from events import log
+from events import archive, log
 from events.entry import RecordedEvent
 from events.envelope import Actor, ActorKind, OrganizationPosition
 from events.identifiers import prefix_of
@@ -39,6 +39,10 @@ POLL_S: Final = 0.1
 
 class NotReachedError(Exception):
     """A position that a query was to wait for was not reached in time."""
+
+
+class ArchivedEventError(Exception):
+    """An event of the organization's, a use, is no longer in the log but in a file of the operator's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,10 +125,25 @@ class Queries:
         )
 
     async def event(self, principal: Principal, event_id: str) -> RecordedEvent | None:
-        """Read one event of the organization's history, when it may be seen."""
+        """Read one event of the organization's history, when it may be seen. Raises ArchivedEventError."""
         if not covers(principal.scopes, "events:read"):
             return None
-        return await log.read_event(self.pool, event_id, principal.organization)
+        found = await log.read_event(self.pool, event_id, principal.organization)
+        if found is None and await self._was_archived(event_id, principal.organization):
+            raise ArchivedEventError("this event was archived: ask the operator for the file that holds it")
+        return found
+
+    async def _was_archived(self, event_id: str, organization: str) -> bool:
+        """Say whether there was such an event of the organization: the index of events does not know whose it was."""
+        subject = await archive.find_archived_event(self.pool, event_id)
+        return subject is not None and (
+            subject == organization or subject in await find_names(self.pool, organization, [subject])
+        )
+
+    async def archived_usage(self, principal: Principal) -> OrganizationPosition:
+        """Read up to where the usage in the organization's history was archived, 0 where none was."""
+        principal.require("events:read")
+        return await archive.archived_usage(self.pool, principal.organization)
 
     async def wait_for(self, principal: Principal, position: int) -> None:
         """Wait until the tokens hold a position of the history. Raises ForbiddenError or NotReachedError."""

@@ -12,8 +12,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
+from events.archive import archived_usage
 from events.entry import RecordedEvent
-from events.log import HistoryQuery, read_history, read_organization_head
+from events.log import HistoryQuery, kinds_of, read_history, read_organization_head
 from events.statement import Pool
 from service.api.context import Context, Services
 from service.api.errors import ApiError, FormattedError, formatted, internal_error, told_as
@@ -242,7 +243,11 @@ class Stream:
 
     async def _read(self, query: HistoryQuery) -> list[RecordedEvent]:
         async with self._streams.reading:
-            return await read_history(self._streams.pool, query)
+            page = await read_history(self._streams.pool, query)
+            # Asked after the page: what was archived while it was read is missing there.
+            if kinds_of(query.types)[1] and query.after < await archived_usage(self._streams.pool, query.organization):
+                raise ExpiredCursorError("uses after this place were archived: begin later, or filter for decisions")
+            return page
 
     def _begin(self, head: int) -> int:
         """Say after which position to begin. Raises ExpiredCursorError or ApiError where that is not in the history."""

@@ -17,7 +17,7 @@ from service.authorization import ForbiddenError, RestrictedError
 from service.availability import is_unavailable
 from service.cursors import ExpiredCursorError, InvalidCursorError
 from service.enforcement import NotEnforcedError
-from service.queries import NotReachedError
+from service.queries import ArchivedEventError, NotReachedError
 from service.signing import NotSignedError
 from service.tail import HistoryLostError
 from service.tree_proofs import NotProvableError
@@ -45,6 +45,7 @@ _CODES: Final[Mapping[type[Exception], Code]] = {
     ExpiredCursorError: "CURSOR_EXPIRED",
     HistoryLostError: "CURSOR_EXPIRED",
     NotReachedError: "UNAVAILABLE",
+    ArchivedEventError: "BAD_USER_INPUT",
     NotProvableError: "BAD_USER_INPUT",
     NotSignedError: "UNAVAILABLE",
     OutcomeUnknownError: "UNAVAILABLE",

@@ -221,6 +221,16 @@ class EventConnection:
         """Give the events without their cursors."""
         return [edge.node for edge in self.edges]
 
+    @strawberry.field(
+        description="Up to which position of the organization's history usage (TokenUsed, UsageGap) was archived: it "
+        "is in no page any more, and everything else is. Null while no usage was. Positions keep their numbers, so a "
+        "page that reaches below this one may skip some."
+    )
+    async def archived_usage_through(self, info: ApiInfo) -> str | None:
+        """Read it after the page, which then was whole unless this says otherwise."""
+        position = await info.context.services.queries.archived_usage(info.context.caller.principal)
+        return str(position) if position else None
+
 
 @strawberry.input(
     name="EventFilter",

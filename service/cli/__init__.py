@@ -5,6 +5,7 @@ from importlib.metadata import version
 import click
 
 from service.cli.admin import admin
+from service.cli.archive import archive_command
 from service.cli.database import migrate, rebuild_command
 from service.cli.log import log
 from service.cli.running import examples
@@ -21,5 +22,5 @@ def main() -> None:
     """Issue, rotate, revoke and verify API credentials, and keep their whole history."""
 
 
-for command in (serve, migrate, rebuild_command, log, schema, admin):
+for command in (serve, migrate, rebuild_command, archive_command, log, schema, admin):
     main.add_command(command)

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import click
 import uvloop
 
+from events.archive import ArchiveError
 from events.migrate import MigrationError
 from events.refusals import Refused
 from events.writer import LogUnavailableError, OutcomeUnknownError
@@ -28,6 +29,7 @@ from service.settings import OPTIONS, Settings, SettingsError, load
 from service.slots import WorkersError
 
 EXPECTED = (
+    ArchiveError,
     BootstrapError,
     DatabaseError,
     EmbeddedPostgresError,

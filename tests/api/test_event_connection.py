@@ -24,6 +24,16 @@ PAGE = f"query ({VARIABLES}) {{ events({ARGUMENTS}) {FIELDS} }}"
 OF_TOKEN = f"query ($id: ID!, {VARIABLES}) {{ token(id: $id) {{ events({ARGUMENTS}) {FIELDS} }} }}"
 DECISIONS = ["OrganizationCreated", "TokenCreated", "TokenUpdated", "TokenRotated", "TokenOverlapEnded", "TokenRevoked"]
 """All but what comes of the tests' own requests, which are uses."""
+ARCHIVED = """
+    with part as (
+        insert into archived_usage (
+            from_position, to_position, events, last_recorded_at, file, file_bytes, file_sha256, detached_table)
+        values (-1, 0, 1, '-infinity', 'a file', 0, sha256(''), 'a table')
+        returning from_position)
+    insert into archived_organizations (organization, from_position, first_position, last_position, events)
+    select $1, from_position, 7, 41, 1 from part
+"""
+"""A record of an archive that lies before all there is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,6 +194,16 @@ async def test_an_event_shows_what_was_hashed(story: Story) -> None:
         assert (entry["occurred_at"], entry["subject"]) == (node["occurredAt"], node["subjectId"])
         assert (entry["request_id"], entry["address"]) == (node["requestId"], node["ipAddress"])
         assert entry["organization"] == story.admin.organization
+
+
+async def test_a_connection_says_up_to_where_usage_was_archived(running: Service) -> None:
+    """The archive of the caller's organization counts, for its history as for a token's; null where there is none."""
+    caller, other = await running.token("*:*"), await running.token("*:*")
+    document = "query ($id: ID!) { events { archivedUsageThrough } token(id: $id) { events { archivedUsageThrough } } }"
+    await running.sql(ARCHIVED, caller.organization)
+    for issued, expected in ((caller, {"archivedUsageThrough": "41"}), (other, {"archivedUsageThrough": None})):
+        data = (await running.gql(issued.key, document, {"id": issued.id})).data
+        assert (data["events"], data["token"]["events"]) == (expected, expected)
 
 
 async def test_a_page_of_a_history_without_a_match_is_empty(story: Story) -> None:

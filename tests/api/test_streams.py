@@ -26,6 +26,18 @@ PROVED = (
 TYPES = 'subscription ($types: [String!]) { events(afterPosition: "0", filter: {types: $types}) { node { type } } }'
 
 
+ARCHIVED = """
+    with part as (
+        insert into archived_usage (
+            from_position, to_position, events, last_recorded_at, file, file_bytes, file_sha256, detached_table)
+        values (-3, -2, 1, '-infinity', 'file', 0, sha256(''), 'table')
+        returning from_position)
+    insert into archived_organizations (organization, from_position, first_position, last_position, events)
+    select $1, from_position, 1, 1, 1 from part
+"""
+"""A record of an archive that holds the first position of an organization."""
+
+
 class Collected:
     """A client that keeps what it is sent, as long as it takes anything."""
 
@@ -241,6 +253,24 @@ async def test_a_place_that_cannot_be_begun_at_is_said(service: Service, argumen
         await sink.until(1)
     errors = sink.errors if isinstance(opened, Stream) else opened.errors
     assert [error["extensions"]["code"] for error in errors] == [code]
+    session.close()
+
+
+async def test_a_replay_says_that_what_it_would_begin_with_is_archived(service: Service) -> None:
+    """From before archived uses a stream ends with CURSOR_EXPIRED; from after them, or for decisions, it goes on."""
+    reader = await service.token("events:read")
+    await service.sql(ARCHIVED, reader.organization)
+    session, sinks = await session_of(service, reader), [Collected() for _ in range(3)]
+    await subscribed(service, session, sinks[0], FOLLOW, **{"from": "0"})
+    await sinks[0].until(1)
+    assert [error["extensions"]["code"] for error in sinks[0].errors] == ["CURSOR_EXPIRED"]
+    streams = [
+        await subscribed(service, session, sinks[1], FOLLOW, **{"from": "1"}),
+        await subscribed(service, session, sinks[2], TYPES, types=["TokenCreated"]),
+    ]
+    assert [await sinks[1].positions(1), len(await sinks[2].until(1))] == [[2], 1]
+    for stream in streams:
+        stream.cancel()
     session.close()
 
 

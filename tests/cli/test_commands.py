@@ -129,7 +129,9 @@ def test_rebuild_and_migrate_beside_a_service(running: Running) -> None:
     before = create_token(running.url, running.token).data["createToken"]["secret"]
     rebuilt = entri("rebuild", "tokens", "--data-dir", running.data_dir)
     assert rebuilt.code == 0, rebuilt.err
-    assert re.fullmatch(r"tokens: \d+ rows from \d+ events in \d+\.\d s\n", rebuilt.out)
+    assert re.fullmatch(
+        r"tokens: \d+ rows from \d+ events in \d+\.\d s; others waited \d+ ms for the switch\n", rebuilt.out
+    )
     assert ask(f"{running.url}/verify", key=before).status == 200
     assert create_token(running.url, before).status == 200
     migrated = entri("migrate", variables={"ENTRI_DATA_DIR": str(running.data_dir)})

@@ -126,7 +126,7 @@ FORBIDDEN = [
     "select append_guards('{}')",
     "select append_companion('tokens', '[]')",
     "select write_tokens('[]')",
-    "select begin_rebuild('tokens')",
+    "select begin_rebuild('tokens', '', 0, 0)",
     "create table forged ()",
     "create schema forged",
     "create function forged() returns int language sql return 1",

@@ -21,23 +21,19 @@ from events.tokens import (
     TokenUpdated,
 )
 from events.usage import TokenUsed
+from projections import filling
+from projections import rebuild as rebuilds
+from projections.filling import fill, index
 from projections.last_used import TOKEN_LAST_USED
 from projections.read_models import READ_MODELS
-from projections.rebuild import (
-    BEGIN_REBUILD,
-    END_REBUILD,
-    INDEX_REBUILT,
-    Rebuild,
-    RebuildError,
-    catch_up,
-    load_bulk,
-    rebuild,
-    switch,
-)
+from projections.rebuild import drop_leftovers, opened, rebuild, silently
+from projections.rebuilding import Phase, Progress, RebuildError
 from projections.runner import advance_once
 from tests.postgres.conftest import START, Database, History
 
 HOUR = timedelta(hours=1)
+POSITION = "select position from read_models where name = $1"
+TABLES = "select relname from pg_class where relkind = 'r' and relname like 'tokens\\_v%' order by 1"
 
 
 def created(token_id: str, rng: random.Random) -> TokenCreated:
@@ -148,9 +144,7 @@ async def test_a_rebuild_equals_the_live_table(database: Database, seed: int) ->
             assert await shape(owner, name) == table
             assert report.rows == len(rows)
             assert (await physical_table(owner, name)).endswith("_v1_r1")
-        assert await owner.fetchval(
-            "select position from read_models where name = 'token_last_used'"
-        ) == await read_head(pool)
+        assert await owner.fetchval(POSITION, "token_last_used") == await read_head(pool)
 
 
 async def test_appends_go_on_during_and_after_a_rebuild(database: Database) -> None:
@@ -167,27 +161,25 @@ async def test_appends_go_on_during_and_after_a_rebuild(database: Database) -> N
 
 
 async def test_what_comes_after_the_bulk_is_folded_by_position(database: Database) -> None:
-    """More than a batch appended after the snapshot, and a little more before the switch, is in the new table."""
+    """More than a batch appended after the fill is in the new table, whoever goes on with it."""
     rng = random.Random(4)
     async with database.owner() as owner, database.pool() as pool, database.history() as history:
         await live(history, rng, events=20)
         projection, token = TOKEN_LAST_USED, next(iter(history.tokens.values()))
-        table = await owner.fetchval(BEGIN_REBUILD.text, projection.name)
-        work = Rebuild(connection=owner, projection=projection, table=table, on_progress=lambda _: None)
-        await load_bulk(work)
-        await owner.execute(INDEX_REBUILT.text, projection.name, table)
+        work = await opened(owner, projection, restart=False, on_progress=silently)
+        await fill(work)
+        await index(work)
         async with asyncio.TaskGroup() as tasks:
-            for _ in range(1100):
+            for _ in range(1300):
                 tasks.create_task(history.used(use(token.id, history, rng), organization=token.organization))
-        await catch_up(work)
-        assert work.position == await read_head(pool) == 1120
-        await live(history, rng, events=10)
-        await switch(work)
-        await owner.execute(END_REBUILD.text, projection.name)
+        seen: list[Progress] = []
+        await rebuild(owner, projection.name, on_progress=seen.append)
+        assert {progress.phase for progress in seen} == {Phase.FOLLOW} == {seen[0].start.resumes}
+        assert await owner.fetchval(POSITION, projection.name) == await read_head(pool) == 1320
         rebuilt = await contents(owner, projection.name)
         await rebuild(owner, projection.name)
         assert await contents(owner, projection.name) == rebuilt
-        assert sum(row[2] for row in rebuilt if isinstance(row[2], int)) > 1100
+        assert sum(row[2] for row in rebuilt if isinstance(row[2], int)) > 1300
         assert await advance_once(pool, projection, batch=10) is None
 
 
@@ -206,39 +198,44 @@ async def test_following_goes_on_where_a_rebuild_ended(database: Database) -> No
 
 
 async def test_only_the_table_before_is_kept(database: Database) -> None:
-    """Each rebuild drops what earlier ones left, but keeps the table that was live until now."""
+    """Each rebuild drops what earlier ones left, but keeps the table that was live until now, until that is dropped."""
     async with database.owner() as owner:
         for _ in range(3):
             await rebuild(owner, "tokens")
-        tables = await owner.fetch(
-            "select relname from pg_class where relkind = 'r' and relname like 'tokens\\_v%' order by 1"
-        )
-    assert [row["relname"] for row in tables] == ["tokens_v1_r2", "tokens_v1_r3"]
+        await opened(owner, READ_MODELS["token_last_used"], restart=False, on_progress=silently)
+        assert [row["relname"] for row in await owner.fetch(TABLES)] == ["tokens_v1_r2", "tokens_v1_r3"]
+        assert await drop_leftovers(owner, "tokens") == ["tokens_v1_r2"]
+        assert await drop_leftovers(owner, "tokens") == []
+        assert await drop_leftovers(owner, "token_last_used") == ["token_last_used_v1_r1"]
+        assert [row["relname"] for row in await owner.fetch(TABLES)] == ["tokens_v1_r3"]
+        assert await contents(owner, "tokens") == await contents(owner, "rebuilds") == []
 
 
-async def test_an_event_that_cannot_be_folded_stops_it(database: Database) -> None:
-    """The error names the position and shows the whole entry; the live table goes on, and a later rebuild works."""
+async def test_an_event_that_cannot_be_folded_stops_it(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the position and shows the whole entry; the live table goes on; mended, the rebuild goes on."""
+    monkeypatch.setattr(filling, "CHUNK", 2)
     async with database.owner() as owner, database.history() as history:
         rng = random.Random(3)
-        await history.token(created("tok_1", rng))
-        history.versions.clear()
-        history.tokens.clear()
+        for number in range(1, 4):
+            await history.token(created(f"tok_0{number}", rng))
         orphan = TokenRevoked(token_id="tok_2", reason="was never created")
         await history.token(created("tok_2", rng))
         await history.token(orphan)
         await owner.execute("alter table events_decisions_1 disable trigger all")
         await owner.execute("delete from events where subject = 'tok_2' and type = 'TokenCreated'")
         before = await contents(owner, "tokens")
-        with pytest.raises(RebuildError, match=r"position 3 cannot be folded.*never created[\s\S]*\"TokenRevoked\""):
+        with pytest.raises(RebuildError, match=r"position 5 cannot be folded.*never created[\s\S]*\"TokenRevoked\""):
             await rebuild(owner, "tokens")
         assert await contents(owner, "tokens") == before
         assert await physical_table(owner, "tokens") == "tokens_v1"
         await owner.execute("delete from events where subject = 'tok_2'")
-        assert (await rebuild(owner, "tokens")).rows == 1
+        report = await rebuild(owner, "tokens")
+        assert (report.rows, report.events, report.resumed) == (3, 3, 1)
 
 
-async def test_one_rebuild_at_a_time(database: Database) -> None:
-    """A second rebuild is refused at once instead of dropping the first one's table."""
+async def test_one_rebuild_at_a_time(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second rebuild is refused soon instead of dropping the first one's table."""
+    monkeypatch.setattr(rebuilds, "PATIENCE_MS", 50)
     async with database.owner() as owner, database.owner() as other:
         await other.execute("select pg_advisory_lock(4270004)")
         with pytest.raises(RebuildError, match="another rebuild is running"):

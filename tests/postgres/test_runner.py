@@ -15,6 +15,7 @@ from events.statement import Pool
 from events.tokens import TokenCreated, TokenKind
 from events.usage import TokenUsed
 from projections.last_used import TOKEN_LAST_USED, LastUsed
+from projections.projection import Foldable
 from projections.runner import CatchUp, advance_once
 from tests.postgres.conftest import START, Database, History
 
@@ -145,8 +146,8 @@ async def test_a_failing_event_stops_its_read_model_only(database: Database) -> 
     """The read model stops just before it, names it once with its whole entry, and goes on when it is mended."""
     failing = True
 
-    def evolve(state: LastUsed | None, recorded: RecordedEvent) -> LastUsed:
-        if failing and recorded.position == 3:
+    def evolve(state: LastUsed | None, recorded: Foldable) -> LastUsed:
+        if failing and isinstance(recorded, RecordedEvent) and recorded.position == 3:
             raise ValueError("out of order")
         return TOKEN_LAST_USED.evolve(state, recorded)
 

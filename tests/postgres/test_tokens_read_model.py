@@ -111,7 +111,9 @@ async def test_a_revoked_expired_or_missing_actor_is_refused(database: Database)
         "select write_tokens('[]')",
         "select write_organizations('[]')",
         "select tokens_refused('{}')",
-        "select begin_rebuild('tokens')",
+        "select begin_rebuild('tokens', '', 0, 0)",
+        "select drop_rebuild_leftovers('tokens')",
+        "delete from rebuilds",
         "select switch_read_model('tokens', 'tokens_v1', 0)",
     ],
 )

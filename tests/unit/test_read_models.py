@@ -42,6 +42,13 @@ ONE_OF_EACH: tuple[Event, ...] = (
 )
 
 
+@pytest.mark.parametrize("projection", READ_MODELS.values(), ids=READ_MODELS.keys())
+def test_a_projection_that_folds_usage_keeps_what_it_led_to(projection: AnyProjection) -> None:
+    """Usage may be archived: without what was kept of it a rebuild would forget it."""
+    folds_usage = any(TYPES[cls.__name__].is_usage for cls in projection.types)
+    assert folds_usage == (projection.kept is not None)
+
+
 def test_there_is_one_of_each() -> None:
     """The examples below leave no event type out."""
     assert {type(event) for event in ONE_OF_EACH} == set(get_args(Event))

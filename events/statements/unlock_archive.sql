@@ -1,0 +1,2 @@
+-- Let others archive.
+select pg_advisory_unlock(4270008)
