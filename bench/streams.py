@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -33,6 +34,8 @@ FULL: Final = "id position type occurredAt recordedAt subjectId stream version e
 RESOLVED: Final = "position type actor { id displayName } ... on TokenEvent { token { name status } }"
 EVENTS_A_SECOND: Final = 20
 STALL_S: Final = 2.0
+LAGS: Final = ("entri_read_model_lag", "entri_log_tree_lag")
+LOOK_EVERY_S: Final = 0.2
 REPLAY: Final = """\
 One WebSocket subscriber of `entri serve`, which runs on its own, from the first of {events:,} events to the last;
 {mix}. Every position is checked. Each selection in each of {rounds} rounds; the last, whose fields are looked up, over
@@ -211,7 +214,19 @@ def serving_history(server: Server, key: str) -> Iterator[Service]:
     try:
         if not is_ready(process, port, place / "key"):
             raise SystemExit(f"the service did not start:\n{(place / 'errors').read_text(encoding='utf-8')}")
+        settle(port)
         yield Service(pid=process.pid, host=HOST, port=port, key=key, postgres_pid=server.pid)
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(PATIENCE_S)
+
+
+def settle(port: int) -> None:
+    """Wait until nothing follows the log any more: read models and trees are at its head."""
+    while True:
+        with urllib.request.urlopen(f"http://{HOST}:{port}/metrics", timeout=PATIENCE_S) as answer:
+            lines = answer.read().decode().splitlines()
+        lags = [line for line in lines if line.startswith(LAGS)]
+        if len(lags) >= len(LAGS) and all(line.endswith(" 0.0") for line in lags):
+            return
+        time.sleep(LOOK_EVERY_S)

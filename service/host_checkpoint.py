@@ -57,11 +57,20 @@ class HostCheckpoint:
 
         Other processes of the host write the same file, so whether it is newer is asked of the file.
         """
-        self.known = parse_checkpoint(parse_note(text).text)
+        newer = parse_checkpoint(parse_note(text).text)
+        try:
+            if not self._has(newer):
+                self._write(text)
+        finally:
+            self.known = newer  # not before: who finds it known need not write it
+
+    def _has(self, checkpoint: Checkpoint) -> bool:
         with contextlib.suppress(OSError, CheckpointError, UnicodeDecodeError):
             there = self._read()
-            if there is not None and age(self._checked(there)) >= age(self.known):
-                return
+            return there is not None and age(self._checked(there)) >= age(checkpoint)
+        return False
+
+    def _write(self, text: str) -> None:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         fresh = self._path.with_name(f".{FILE_NAME}.{secrets.token_hex(8)}")
         try:

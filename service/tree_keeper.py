@@ -22,7 +22,6 @@ from service.signing import REASONS, NotSignedError, SignedCheckpoint, Signer, T
 OF_A_ROUND: Final = 0.9
 """How long after one checkpoint another is due: a little less than a round, so that not every other one is left out."""
 LAST_ROUND_S: Final = 1.0
-LONGEST_SIGNING_S: Final = 0.5
 AWAY: Final[tuple[type[Exception], ...]] = (*UNAVAILABLE, asyncpg.PostgresError)
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -125,7 +124,7 @@ class TreeKeeper:
     async def _sign(self, status: TreeStatus) -> SignedCheckpoint | None:
         if status.unsafe == "may_not_see_standbys":  # it will not pass, so there is no point in waiting
             raise NotSignedError(f"no checkpoint is signed: {REASONS[status.unsafe]}")
-        return await self._signer.sign(within_s=LONGEST_SIGNING_S)
+        return await self._signer.sign()
 
     async def _is_restored(self, status: TreeStatus) -> bool:
         """Look whether the log is still the one that this host knows; where it is not, another generation is begun."""
