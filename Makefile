@@ -69,7 +69,7 @@ lock: $(VENV)/.installed  ## renew the lock files
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade pyproject.toml --group dev -o requirements-dev.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade pyproject.toml --group bench -o requirements-bench.lock
-	for folder in tests/clients/python-gql tests/clients/ariadne-codegen; do \
+	for folder in tests/clients/python-gql tests/clients/ariadne-codegen tests/clients/proofs-pypi; do \
 	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade $$folder/requirements.in -o $$folder/requirements.lock; done
 
 clean:

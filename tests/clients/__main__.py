@@ -9,6 +9,7 @@ from tests.cli.processes import data_directory
 from tests.clients.environments import HERE, generate, install, program
 from tests.clients.pages import check_page
 from tests.clients.playing import Running, play
+from tests.clients.proving import check_proofs
 
 CLIENTS: Final = {
     "graphql-ws": ("graphql-ws",),
@@ -26,7 +27,7 @@ CLIENTS: Final = {
 
 
 def main(wanted: list[str]) -> int:
-    """Run the clients whose names hold one of the words, `page`, or everything; answers the exit code."""
+    """Run the clients whose names hold one of the words, `page`, `proofs`, or everything; answers the exit code."""
     if missing := [each for each in ("node", "npm") if shutil.which(each) is None]:
         sys.exit(f"missing: {', '.join(missing)}. The clients need Node.js 20 or later, and npm.")
     chosen = {name: way for name, way in CLIENTS.items() if not wanted or any(word in name for word in wanted)}
@@ -42,6 +43,8 @@ def main(wanted: list[str]) -> int:
             print(f"{name:20}{played.line}", flush=True)
         if not wanted or "page" in wanted:
             problems |= _told(check_page(service))
+        if not wanted or "proofs" in wanted:
+            problems |= _told(check_proofs(service, service.new_key("proofs")))
     failed = [f"\n{name}:\n{problem}" for name, problem in problems.items() if problem is not None]
     print("\n".join([*failed, f"{len(problems) - len(failed)} passed, {len(failed)} failed"]))
     return 0 if problems and not failed else 1

@@ -1,6 +1,7 @@
 """Install what a client needs into an environment of its own, from its lock file. Must never touch ours."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -8,6 +9,9 @@ from pathlib import Path
 from typing import Final
 
 HERE: Final = Path(__file__).parent
+GO_PACKAGES: Final = ("golang-go", "golang-golang-x-mod-dev")
+GO_SOURCES: Final = Path("/usr/share/gocode")
+"""Where Debian keeps the sources of Go packages."""
 _QUIETLY: Final = ("--quiet", "--disable-pip-version-check", "--require-hashes")
 
 
@@ -31,11 +35,24 @@ def generate(folder: Path) -> None:
         _run([".venv/bin/ariadne-codegen", "--config", "ariadne-codegen.toml"], folder)
 
 
+def install_go() -> bool:
+    """Install Go and golang.org/x/mod from Debian's packages if this is root; say whether they are there."""
+    if not _has_go() and os.geteuid() == 0 and shutil.which("apt-get"):
+        quietly = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        for command in (["update"], ["install", "--no-install-recommends", *GO_PACKAGES]):
+            subprocess.run(["apt-get", "-qq", *command], check=False, env=quietly, stdout=subprocess.DEVNULL)
+    return _has_go()
+
+
 def program(folder: Path, name: str) -> list[str]:
     """Return what runs a program of a client's folder, by its language."""
-    runs = {".mjs": ["node"], ".py": [".venv/bin/python"]}
+    runs = {".mjs": ["node"], ".py": [".venv/bin/python"], ".go": ["go", "run"]}
     (path,) = (found for found in folder.glob(f"{name}.*") if found.suffix in runs)
     return [*runs[path.suffix], path.name]
+
+
+def _has_go() -> bool:
+    return shutil.which("go") is not None and (GO_SOURCES / "src/golang.org/x/mod/sumdb/tlog").is_dir()
 
 
 def _is_stale(installed: Path, lock: Path) -> bool:

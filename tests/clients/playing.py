@@ -54,6 +54,11 @@ class Running:
         assert ended.code == (-how if how is signal.SIGKILL else 0), ended
         self._service = Service(self._data_dir, "--port", port)
 
+    def export(self, path: Path, *options: str) -> None:
+        """Export the history, of one organization or the whole log."""
+        done = entri("export", "--output", path, *options, variables={"ENTRI_DATA_DIR": str(self._data_dir)})
+        assert not done.code, done
+
     def new_key(self, organization: str) -> str:
         """Make an organization and a key of it that may do everything."""
         variables = {"ENTRI_DATA_DIR": str(self._data_dir)}
