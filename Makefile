@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: serve test check format audit faults gateways model simulate chaos chaos-teeth bench lock clean
+.PHONY: serve test check format audit faults gateways clients model simulate chaos chaos-teeth bench lock clean
 
 $(VENV)/.installed: requirements-dev.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "entri needs Python 3.11 or later; set PYTHON=python3.12, say")'
@@ -50,6 +50,9 @@ chaos: $(VENV)/.installed  ## revocation under faults until a million verificati
 chaos-teeth: $(VENV)/.installed  ## leave out one rule of the protocol after the other: each has to be noticed
 	$(BIN)/python -m tests.chaos.teeth $(ARGS)
 
+clients: $(VENV)/.installed  ## GraphQL clients from npm and PyPI, each in its own environment (needs Node.js and npm)
+	$(BIN)/python -m tests.clients $(ARGS)
+
 gateways: $(VENV)/.installed  ## nginx and Caddy (and Envoy where it is) as the docs configure them; as root, installs them
 	$(BIN)/python tests/gateways/install.py
 	$(BIN)/python -m pytest tests/gateways/check_requests.py tests/gateways/check_failures.py $(ARGS)
@@ -66,6 +69,8 @@ lock: $(VENV)/.installed  ## renew the lock files
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade pyproject.toml --group dev -o requirements-dev.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade pyproject.toml --group bench -o requirements-bench.lock
+	for folder in tests/clients/python-gql tests/clients/ariadne-codegen tests/clients/proofs-pypi; do \
+	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade $$folder/requirements.in -o $$folder/requirements.lock; done
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info

@@ -1,0 +1,63 @@
+"""Drive the service from clients that are not ours: `python -m tests.clients [NAME …]`. Needs Node.js and npm."""
+
+import shutil
+import sys
+from collections.abc import Iterable
+from typing import Final
+
+from tests.cli.processes import data_directory
+from tests.clients.environments import HERE, generate, install, program
+from tests.clients.pages import check_page
+from tests.clients.playing import Running, play
+from tests.clients.proving import check_proofs
+
+CLIENTS: Final = {
+    "graphql-ws": ("graphql-ws",),
+    "graphql-sse": ("graphql-sse",),
+    "Apollo Client": ("apollo",),
+    "urql, graphql-ws": ("urql", "ws"),
+    "urql, graphql-sse": ("urql", "sse"),
+    "urql, fetch": ("urql", "fetch"),
+    "Relay": ("relay",),
+    "gql, websockets": ("python-gql", "websockets"),
+    "gql, aiohttp": ("python-gql", "aiohttp"),
+    "ariadne-codegen": ("ariadne-codegen",),
+}
+"""Each with its folder and what its program is called with."""
+
+
+def main(wanted: list[str]) -> int:
+    """Run the clients whose names hold one of the words, `page`, `proofs`, or everything; answers the exit code."""
+    if missing := [each for each in ("node", "npm") if shutil.which(each) is None]:
+        sys.exit(f"missing: {', '.join(missing)}. The clients need Node.js 20 or later, and npm.")
+    chosen = {name: way for name, way in CLIENTS.items() if not wanted or any(word in name for word in wanted)}
+    for folder in dict.fromkeys(folder for folder, *_ in chosen.values()):
+        install(HERE / folder)
+        generate(HERE / folder)
+    problems: dict[str, str | None] = {}
+    with data_directory() as data_dir, Running(data_dir) as service:
+        for name, (folder, *arguments) in chosen.items():
+            command = [*program(HERE / folder, "client"), *arguments]
+            played = play(command, HERE / folder, service, service.new_key(name))
+            problems[name] = played.problem
+            print(f"{name:20}{played.line}", flush=True)
+        if not wanted or "page" in wanted:
+            problems |= _told(check_page(service))
+        if not wanted or "proofs" in wanted:
+            problems |= _told(check_proofs(service, service.new_key("proofs")))
+    failed = [f"\n{name}:\n{problem}" for name, problem in problems.items() if problem is not None]
+    print("\n".join([*failed, f"{len(problems) - len(failed)} passed, {len(failed)} failed"]))
+    return 0 if problems and not failed else 1
+
+
+def _told(checked: Iterable[tuple[str, str | None]]) -> dict[str, str | None]:
+    """Tell of each at once."""
+    problems = {}
+    for name, problem in checked:
+        problems[name] = problem
+        print(f"{name:20}{'ok' if problem is None else 'FAILED'}", flush=True)
+    return problems
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
