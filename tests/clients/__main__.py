@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+import traceback
 from collections.abc import Iterable
 from typing import Final
 
@@ -24,6 +25,8 @@ CLIENTS: Final = {
     "ariadne-codegen": ("ariadne-codegen",),
 }
 """Each with its folder and what its program is called with."""
+CHECKS: Final = {"page": check_page, "proofs": check_proofs}
+"""What else there is, by the words that choose it."""
 
 
 def main(wanted: list[str]) -> int:
@@ -41,21 +44,24 @@ def main(wanted: list[str]) -> int:
             played = play(command, HERE / folder, service, service.new_key(name))
             problems[name] = played.problem
             print(f"{name:20}{played.line}", flush=True)
-        if not wanted or "page" in wanted:
-            problems |= _told(check_page(service))
-        if not wanted or "proofs" in wanted:
-            problems |= _told(check_proofs(service, service.new_key("proofs")))
+        for name, check in CHECKS.items():
+            if not wanted or name in wanted:
+                problems |= _told(name, check(service))
     failed = [f"\n{name}:\n{problem}" for name, problem in problems.items() if problem is not None]
     print("\n".join([*failed, f"{len(problems) - len(failed)} passed, {len(failed)} failed"]))
     return 0 if problems and not failed else 1
 
 
-def _told(checked: Iterable[tuple[str, str | None]]) -> dict[str, str | None]:
-    """Tell of each at once."""
-    problems = {}
-    for name, problem in checked:
-        problems[name] = problem
-        print(f"{name:20}{'ok' if problem is None else 'FAILED'}", flush=True)
+def _told(part: str, checked: Iterable[tuple[str, str | None]]) -> dict[str, str | None]:
+    """Tell of each at once. A part that breaks is wrong as a whole; what it told before stays."""
+    problems: dict[str, str | None] = {}
+    try:
+        for name, problem in checked:
+            problems[name] = problem
+            print(f"{name:20}{'ok' if problem is None else 'FAILED'}", flush=True)
+    except Exception:  # noqa: BLE001 - whatever broke is told with the rest
+        problems[part] = traceback.format_exc()
+        print(f"{part:20}FAILED", flush=True)
     return problems
 
 

@@ -25,9 +25,9 @@ _CONSISTENCY: Final = """query($from: String!, $to: String!) {
     logConsistencyProof(from: $from, to: $to) { from to fromRootHash toRootHash hashes } }"""
 
 
-def gather(service: Running, key: str, path: Path) -> None:
+def gather(service: Running, path: Path) -> None:
     """Write a history long enough, and the file."""
-    url = service.url
+    url, key = service.url, service.new_key("proofs")
     first = _checkpoint(url, key)
     position = "0"
     while int(position) < SIZES:

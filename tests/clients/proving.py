@@ -22,7 +22,7 @@ VERIFIERS: Final = {
 _WITH_GO: Final = {"GO111MODULE": "off", "GOPATH": str(GO_SOURCES), "GOFLAGS": ""}
 
 
-def check_proofs(service: Running, key: str) -> Iterator[tuple[str, str | None]]:
+def check_proofs(service: Running) -> Iterator[tuple[str, str | None]]:
     """Run each verifier over one history; say what it found, None when all is right."""
     verifiers = dict(VERIFIERS)
     if not install_go():
@@ -30,7 +30,7 @@ def check_proofs(service: Running, key: str) -> Iterator[tuple[str, str | None]]
         del verifiers["golang.org/x/mod"]
     with tempfile.TemporaryDirectory() as folder:
         evidence = Path(folder) / "evidence.json"
-        gather(service, key, evidence)
+        gather(service, evidence)
         for name, place in verifiers.items():
             install(HERE / place)
             done = subprocess.run(
