@@ -6,12 +6,13 @@ read one by one and written as they are, for whoever verifies the export to name
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from typing import Final, NamedTuple, TypeAlias
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from typing import Final, NamedTuple
 
 import asyncpg
 
 from events import merkle
+from events.archive import archived_ranges, archived_shares
 from events.checkpoint import Checkpoint
 from events.event_schema import entry_schema
 from events.export_format import (
@@ -34,8 +35,6 @@ READ_RAW_LOG: Final = load("events.statements", "read_raw_log")
 READ_RAW_ORGANIZATION: Final = load("events.statements", "read_raw_organization")
 AT_ONCE: Final = 3
 """How many blocks are read at once: the database writes each on a processor of its own."""
-ArchiveOf: TypeAlias = Callable[[int], str | None]
-"""Names the file that holds the event of a position that was archived; None where it was not."""
 
 
 class Asked(NamedTuple):
@@ -52,10 +51,6 @@ class Block(NamedTuple):
     first: int
     last: int
     lines: bytes
-
-
-def not_archived(_position: int) -> None:
-    """Name no file: nothing is archived."""
 
 
 async def describe_export(reader: Reader, asked: Asked, *, checkpoint: Checkpoint, note: str, key: str) -> Header:
@@ -90,16 +85,14 @@ def range_of(asked: Asked, size: int) -> tuple[int, int]:
     return first, last
 
 
-async def read_blocks(
-    reader: Reader, manifest: Manifest, *, after: int, archive_of: ArchiveOf = not_archived
-) -> AsyncGenerator[Block, None]:
+async def read_blocks(reader: Reader, manifest: Manifest, *, after: int) -> AsyncGenerator[Block, None]:
     """Read the lines after a position to the end of an export, in order; the next blocks while one is used."""
     coming: deque[asyncio.Task[Block]] = deque()
     try:
         for first in block_starts(after + 1, manifest):
             if len(coming) == AT_ONCE:
                 yield await coming.popleft()
-            coming.append(asyncio.create_task(read_block(reader, manifest, first, archive_of=archive_of)))
+            coming.append(asyncio.create_task(read_block(reader, manifest, first)))
         while coming:
             yield await coming.popleft()
     finally:
@@ -115,7 +108,7 @@ def block_starts(first: int, manifest: Manifest) -> Iterator[int]:
         first = block_end(first, manifest) + 1
 
 
-async def read_block(reader: Reader, manifest: Manifest, first: int, *, archive_of: ArchiveOf = not_archived) -> Block:
+async def read_block(reader: Reader, manifest: Manifest, first: int) -> Block:
     """Read the lines of one block, each with the leaf hash that the tree took in. Raises ExportError."""
     last = block_end(first, manifest)
     leaves = await leaf_hashes(reader, manifest, first, last)
@@ -125,7 +118,7 @@ async def read_block(reader: Reader, manifest: Manifest, first: int, *, archive_
         raise LookupError("an aggregate has a row")
     if row["events"] == last - first + 1 and row["leaf_hashes"] == leaves:
         return Block(first, last, row["lines"])
-    return Block(first, last, await raw_lines(reader, manifest, first, leaves=hex_of(leaves), archive_of=archive_of))
+    return Block(first, last, await raw_lines(reader, manifest, first, leaves=hex_of(leaves)))
 
 
 def question(manifest: Manifest, whole: Statement, part: Statement) -> tuple[Statement, tuple[str, ...]]:
@@ -148,19 +141,18 @@ async def leaf_hashes(reader: Reader, manifest: Manifest, first: int, last: int)
     return joined[skipped : skipped + (last - first + 1) * HASH_BYTES]
 
 
-async def raw_lines(
-    reader: Reader, manifest: Manifest, first: int, *, leaves: Sequence[str], archive_of: ArchiveOf = not_archived
-) -> bytes:
+async def raw_lines(reader: Reader, manifest: Manifest, first: int, *, leaves: Sequence[str]) -> bytes:
     """Write the lines of positions of which some are not as they should be: as they are."""
     statement, arguments = question(manifest, READ_RAW_LOG, READ_RAW_ORGANIZATION)
     rows = await reader.fetch(statement.text, first, first + len(leaves) - 1, *arguments)
     found: defaultdict[int, list[asyncpg.Record]] = defaultdict(list)
     for row in rows:
         found[row["position"]].append(row)
+    archive = await archived_parts(reader, manifest) if len(found) < len(leaves) else []  # after the rows, never before
     lines: list[bytes] = []
     for position, leaf in enumerate(leaves, first):
         events = [raw_line(row, leaf) for row in found[position]]
-        lines += events or [absent_line(position, leaf, archive_of(position))]
+        lines += events or [absent_line(position, leaf, file_of(position, archive))]
     return b"".join(lines)
 
 
@@ -169,3 +161,16 @@ def raw_line(row: asyncpg.Record, leaf: str) -> bytes:
     columns = {"position": row["position"], "organization_position": row["organization_position"]}
     texts = {name: row[name] or "" for name in ("organization", "type", "subject", "actor", "occurred_at")}
     return event_line({**columns, "recorded_at": row["recorded_at"] or "", "leaf_hash": leaf, **texts}, row["entry"])
+
+
+async def archived_parts(reader: Reader, manifest: Manifest) -> list[tuple[int, int, str]]:
+    """Read which positions of this history the archive's files hold usage of: the first, the last, and the file."""
+    if manifest.organization is None:
+        return [(part.from_position, part.to_position - 1, part.file) for part in await archived_ranges(reader)]
+    shares = await archived_shares(reader, manifest.organization)
+    return [(share.first_position, share.last_position, share.file) for share in shares]
+
+
+def file_of(position: int, archive: Sequence[tuple[int, int, str]]) -> str | None:
+    """Name the file of the archive that holds an event which is not in the log; None where it should be there."""
+    return next((file for first, last, file in archive if first <= position <= last), None)

@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 import structlog
 
 from events.checkpoint import parse_checkpoint, parse_note
-from events.export import ArchiveOf, Asked, describe_export, not_archived, read_blocks
+from events.export import Asked, describe_export, read_blocks
 from events.export_format import PART_SIZE, ExportError, Header, Manifest
 from events.log import read_head
 from events.tiles import TilesMissingError
@@ -38,7 +38,6 @@ class Exporter:
 
     signer: Signer
     part_size: int = PART_SIZE
-    archive_of: ArchiveOf = not_archived
 
     async def export(self, asked: Asked, output: Output, on_progress: Progress) -> Manifest:
         """Export what is asked for, or what is left of it. Raises ExportError or NotSignedError."""
@@ -58,9 +57,7 @@ class Exporter:
             position = await on_disk(partial(output.resume, header))
         manifest = header.manifest
         on_progress(manifest, position)
-        async with aclosing(
-            read_blocks(self.signer.pool, manifest, after=position, archive_of=self.archive_of)
-        ) as blocks:
+        async with aclosing(read_blocks(self.signer.pool, manifest, after=position)) as blocks:
             async for block in blocks:
                 await on_disk(partial(output.write, block))
                 on_progress(manifest, block.last)

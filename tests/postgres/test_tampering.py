@@ -140,3 +140,14 @@ async def test_a_history_cut_off_and_signed_anew_is_caught_by_an_earlier_checkpo
     assert await tampered.found() == "OK"
     found = await tampered.found(kept=tampered.folder / "before")
     assert found == "position 171: it is missing: the earlier checkpoint speaks of 200 events, and this of 170"
+
+
+async def test_archived_usage_is_no_loss_and_is_said(tampered: Tampered) -> None:
+    """What the archive says that its files hold is proved by its leaf hashes; what it does not speak of is missing."""
+    await tampered.do(
+        "delete from events where is_usage and position < 50",
+        "insert into archived_usage values (1, 40, 12, now(), 'usage-1.ndjson', 1, sha256(''), 'detached')",
+    )
+    assert await tampered.found() == f"position 40: {MISSING}"
+    await tampered.do("update archived_usage set to_position = 50")
+    assert await tampered.found() == "OK"
