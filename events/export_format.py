@@ -23,8 +23,8 @@ from events.merkle import HASH_BYTES
 FORMAT: Final = "entri-export/1"
 PART_SIZE: Final = 262_144
 """How many positions one file of events holds at most; each begins at a multiple of it, plus one."""
-BLOCK: Final = 4_096
-"""How many positions are read and written at once: about 4 MB of lines, and whole tiles of the tree."""
+BLOCK: Final = 1_024
+"""How many positions are read and written at once: about 1 MB of lines, and whole tiles of the tree."""
 MOST_LINE_BYTES: Final = 8 * 2**20
 MOST_HEADER_BYTES: Final = 8 * 2**20
 
