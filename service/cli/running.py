@@ -13,6 +13,7 @@ import click
 import uvloop
 
 from events.archive import ArchiveError
+from events.export_format import ExportError
 from events.migrate import MigrationError
 from events.refusals import Refused
 from events.writer import LogUnavailableError, OutcomeUnknownError
@@ -20,6 +21,7 @@ from projections.past import PastError
 from projections.rebuild import RebuildError
 from service.availability import UNAVAILABLE
 from service.bootstrap import BootstrapError
+from service.cli.examples import examples
 from service.database import DatabaseError
 from service.embedded_postgres import EmbeddedPostgresError
 from service.host_checkpoint import HostCheckpointError
@@ -27,18 +29,23 @@ from service.keyring import KeyFileError
 from service.listening import ListenError
 from service.logs import configure_logs
 from service.settings import OPTIONS, Settings, SettingsError, load
+from service.signing import NotSignedError
 from service.slots import WorkersError
+
+__all__ = ["DATABASE_OPTIONS", "KEY_OPTIONS", "accepted", "examples", "run", "settings_options", "tell_signals"]
 
 EXPECTED = (
     ArchiveError,
     BootstrapError,
     DatabaseError,
     EmbeddedPostgresError,
+    ExportError,
     HostCheckpointError,
     KeyFileError,
     ListenError,
     LogUnavailableError,
     MigrationError,
+    NotSignedError,
     OutcomeUnknownError,
     PastError,
     RebuildError,
@@ -61,11 +68,6 @@ def settings_options(*names: str) -> Callable[[Command], Command]:
         return command
 
     return decorate
-
-
-def examples(*commands: str) -> str:
-    """Write examples a line each, as click then leaves them."""
-    return "\n".join(("\b", "Examples:", *(f"  {command}" for command in commands)))
 
 
 def run(options: dict[str, Any], work: Callable[[Settings], Coroutine[Any, Any, None]]) -> None:
