@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, cast
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
 BOUND_BYTES: Final = 65_536
 """Nothing more is written while this much waits to be sent."""
+UNSENT_BYTES: Final = 131_072
+"""What the kernel holds at most of what the network has not taken yet."""
 
 
 class Outlet:
@@ -24,6 +27,7 @@ class Outlet:
             raise ConnectionResetError("the client is gone")
         self._transport = request.transport
         self._transport.set_write_buffer_limits(high=BOUND_BYTES)
+        bound_kernel(self._transport)
         self._protocol = request.protocol
         self._writer = writer
         self._draining: asyncio.Task[None] | None = None
@@ -57,6 +61,13 @@ class Outlet:
     def abort(self) -> None:
         """Close the connection at once."""
         self._transport.abort()
+
+
+def bound_kernel(transport: asyncio.Transport) -> None:
+    """Keep the kernel from taking megabytes for a client that does not read: it need not hold more than is unsent."""
+    connected = transport.get_extra_info("socket")
+    if connected is not None and hasattr(socket, "TCP_NOTSENT_LOWAT"):
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
 
 
 class Departure:

@@ -82,10 +82,12 @@ async def test_a_keeper_notices_while_it_runs(database: Database, tmp_path: Path
             await until(lambda: host.known is not None and host.known.size == 20)
             host.known = Checkpoint(signer.installation.origin().text, 25, b"\x07" * 32)
             await until(lambda: signer.installation.generation == 2)
-            host.known = Checkpoint(signer.installation.origin().text, 20, b"\x08" * 32)
+            await append(database, 1)
+            await until(lambda: host.known is not None and host.known.size == 21)  # and so keeps none any more
+            host.known = Checkpoint(signer.installation.origin().text, 21, b"\x08" * 32)
             await append(database, 1)
             await until(lambda: signer.installation.generation == 3)
-        assert [row["predecessor_size"] for row in await pool.fetch(f"{BEGUN} order by 1")] == [25, 20]
+        assert [row["predecessor_size"] for row in await pool.fetch(f"{BEGUN} order by 1")] == [25, 21]
 
 
 async def test_a_generation_that_the_backup_has_not_is_not_used_again(database: Database, tmp_path: Path) -> None:
