@@ -106,6 +106,9 @@ async def test_it_goes_on_after_postgresql_was_killed(database: Database, monkey
     """A server process killed -9 takes all of PostgreSQL down; what was committed by then is gone on with."""
     monkeypatch.setattr(filling, "CHUNK", 10)
     rng = random.Random(6)
+    async with database.owner() as owner:
+        name = await owner.fetchval("select current_database()")
+        await owner.execute(f"alter database {name} set synchronous_commit = on")  # a crash forgets nothing of it
     async with database.history() as history:
         await live(history, rng, events=200)
     connection = await asyncpg.connect(database.owner_dsn)
