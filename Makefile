@@ -17,7 +17,7 @@ serve: $(VENV)/.installed  ## start the service (ARGS="--port 9090")
 	@exec $(BIN)/entri serve $(ARGS)
 
 test: $(VENV)/.installed  ## every test that belongs to each change
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
 
 check: $(VENV)/.installed  ## what CI runs
 	$(BIN)/ruff format --check .

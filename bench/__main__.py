@@ -44,8 +44,6 @@ BENCHMARKS: Final[Mapping[str, Benchmark]] = {
     "create": create.run,
     "rebuild": rebuild.run,
     "pages": pages.run,
-    "trees": trees.run,
-    "export": export.run,
     "idle": idle.run,
     "verify": verify.run,
     "gateway": gateway.run,
@@ -56,6 +54,8 @@ BENCHMARKS: Final[Mapping[str, Benchmark]] = {
     "memory": memory.run,
     "usage": usage.run,
     "crash": crash.run,
+    "trees": trees.run,
+    "export": export.run,
     "streams": streams.run,
 }
 RESULTS: Final = Path(__file__).parent / "RESULTS.md"

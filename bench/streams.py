@@ -30,16 +30,17 @@ from service.entrances import Core
 
 SLIM: Final = "position type subjectId"
 TIMED: Final = "position type subjectId recordedAt"
+LARGE: Final = f"{TIMED} {' '.join(f'e{number}: entry' for number in range(6))}"
+"""Several kilobytes an event: enough to fill what is kept for a client that does not read."""
 FULL: Final = "id position type occurredAt recordedAt subjectId stream version entry leafHash payload"
 RESOLVED: Final = "position type actor { id displayName } ... on TokenEvent { token { name status } }"
 EVENTS_A_SECOND: Final = 20
-STALL_S: Final = 2.0
 LAGS: Final = ("entri_read_model_lag", "entri_log_tree_lag")
 LOOK_EVERY_S: Final = 0.2
 REPLAY: Final = """\
 One WebSocket subscriber of `entri serve`, which runs on its own, from the first of {events:,} events to the last;
-{mix}. Every position is checked. Each selection in each of {rounds} rounds; the last, whose fields are looked up, over
-{part:,} events."""
+{mix}. Every position is checked. Each selection in each of {rounds} rounds; the second over a quarter of the events,
+the last, whose fields are looked up, over {part:,}."""
 FOLLOW: Final = """\
 {subscribers:,} WebSocket subscribers of one process, which another process drives with {rate} events a second for
 {seconds} s: tokens issued over GraphQL. The time is from when the log took the event (`recordedAt`, before its commit)
@@ -47,7 +48,8 @@ to when the client had it. What a delivery costs is the service's processor time
 subscriber, by deliveries. {rounds} rounds."""
 ALONE: Final = "One subscriber, {events} events one after another in a quiet system."
 STALLED: Final = """\
-The same with one of the subscribers not reading for {stall} s. It must get every event afterwards, and the others must
+*Large* events are of {size} KB, so that what is kept for a client is full before the end. Once more with one subscriber
+that does not read from its first event on until all have come. It must get every event afterwards, and the others must
 not notice: ratio of their p99 to that without, in the same round."""
 
 
@@ -68,7 +70,7 @@ async def run(server: Server, plan: Plan) -> list[Section]:
 async def replay(server: Server, plan: Plan) -> Section:
     """Replay the long history to one subscriber."""
     part = plan.history_events // 20
-    asked = {SLIM: plan.history_events, FULL: plan.history_events, RESOLVED: part}
+    asked = {SLIM: plan.history_events, FULL: plan.history_events // 4, RESOLVED: part}
     rates: dict[str, list[float]] = {fields: [] for fields in asked}
     costs: dict[str, list[float]] = {fields: [] for fields in asked}
     grown: list[float] = []
@@ -96,23 +98,24 @@ async def replay(server: Server, plan: Plan) -> Section:
 async def following(server: Server, plan: Plan) -> Section:
     """Follow with one, with many, and with many of which one does not read."""
     events = round(EVENTS_A_SECOND * plan.follow_s)
-    one, many, stalled, alone = [list[Measured]() for _ in range(4)]
+    alone, one, many, large, stalled = [list[Measured]() for _ in range(5)]
     with fleet(server.directory.parent, count=1) as together:
         service = together.services[0]
         async with asking(service) as graph:
-            await graph.issue(5)
             lone = Crowd(port=service.port, key=service.key, subscribers=1, fields=TIMED, begin=None, events=events)
             crowd = replace(lone, subscribers=plan.subscribers)
+            heavy = replace(crowd, fields=LARGE)
             await follow(graph, replace(lone, events=5))
             for _ in range(plan.replays):
                 alone.append(await follow(graph, lone, rate=0))
                 one.append(await follow(graph, lone))
                 many.append(await follow(graph, crowd))
-                stalled.append(await follow(graph, replace(crowd, stalls_s=STALL_S)))
+                large.append(await follow(graph, heavy))
+                stalled.append(await follow(graph, replace(heavy, stalls_s=plan.follow_s)))
     deliveries = events * (plan.subscribers - 1)
     cost = [(more.cpu_s - less.cpu_s) / deliveries * 1e6 for more, less in zip(many, one, strict=True)]
     late = [found.received.p99_ms for found in many]
-    slowed = report.ratios([found.received.p99_ms for found in stalled], late)
+    slowed = report.ratios([found.received.p99_ms for found in stalled], [found.received.p99_ms for found in large])
     held = [
         Target(name="one, quiet, p50", values=[a.received.p50_ms for a in alone], bound=10, at_least=False, unit="ms"),
         Target(name=f"{plan.subscribers:,}, p99", values=late, bound=250, at_least=False, unit="ms"),
@@ -120,15 +123,15 @@ async def following(server: Server, plan: Plan) -> Section:
         Target(name="p99 of the others / without a stall", values=slowed, bound=1.3, at_least=False),
         Target(name="memory grown", values=[s.grown_mb for s in stalled], bound=32, at_least=False, unit="MB"),
     ]
-    names = ("one, each when the last was there", "one", f"{plan.subscribers:,}", f"{plan.subscribers:,}, one stalled")
-    rows = [row(name, found) for name, found in zip(names, (alone, one, many, stalled), strict=True)]
+    names = ("one, each when the last was there", "one", f"{plan.subscribers:,}", "large", "large, one stalled")
+    rows = [row(name, found) for name, found in zip(names, (alone, one, many, large, stalled), strict=True)]
     caught_up = report.spread([found.received.stalled_s * 1000 for found in stalled])
     method = FOLLOW.format(
         subscribers=plan.subscribers, rate=EVENTS_A_SECOND, seconds=report.number(plan.follow_s), rounds=plan.replays
     )
     parts = (
         method,
-        STALLED.format(stall=report.number(STALL_S)),
+        STALLED.format(size=report.number(stalled[0].received.event_bytes / 1000)),
         Table(("subscribers", "p50 ms", "p99 ms", "most ms", "service, s of CPU"), rows),
         f"The one that stalled had everything {caught_up} ms after it read again.",
         report.targets(held),

@@ -8,6 +8,7 @@ may stop reading for a while. This file imports nothing of the service. The fram
 import asyncio
 import json
 import os
+import socket
 import struct
 import sys
 import time
@@ -26,6 +27,7 @@ ACKNOWLEDGED: Final = b'"connection_ack"'
 PING, TEXT = 9, 1
 LONG, LONGER = 126, 127
 PATIENCE_S: Final = 300.0
+SMALL_BYTES: Final = 32_768
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +60,8 @@ class Received:
     cpu_s: float
     stalled_s: float
     """From when the one that stalls read on until it had everything; 0 without one."""
+    event_bytes: int
+    """Of the last event that came."""
 
 
 class Subscriber(asyncio.Protocol):
@@ -74,6 +78,7 @@ class Subscriber(asyncio.Protocol):
         self._received = bytearray()
         self._is_open = False
         self._events = 0
+        self.event_bytes = 0
         self._position: int | None = None if crowd.begin is None else int(crowd.begin)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -135,6 +140,7 @@ class Subscriber(asyncio.Protocol):
         assert self._position is None or position == self._position + 1, (self._position, position)
         self._position = position
         self._events += 1
+        self.event_bytes = len(payload)
         self.last_s = now
         if self._events == 1:
             self.first_s = now
@@ -206,7 +212,11 @@ async def receive(crowd: Crowd) -> Received:
     for number in range(crowd.subscribers):
         stalls_s = crowd.stalls_s if number == crowd.subscribers - 1 else 0.0
         made = Subscriber(crowd, stalls_s=stalls_s)
-        await loop.create_connection(lambda made=made: made, HOST, crowd.port)  # type: ignore[misc]  # of this round
+        connected = socket.create_connection((HOST, crowd.port))
+        if stalls_s:
+            connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_BYTES)
+        connected.settimeout(0)
+        await loop.create_connection(lambda made=made: made, sock=connected)  # type: ignore[misc]  # of this round
         await made.subscribed
         opened.append(made)
     cpu_s = time.process_time()
@@ -225,6 +235,7 @@ async def receive(crowd: Crowd) -> Received:
         most_ms=share(latencies, 1),
         cpu_s=cpu_s,
         stalled_s=opened[-1].last_s - opened[-1].resumed_s if crowd.stalls_s else 0.0,
+        event_bytes=opened[-1].event_bytes,
     )
 
 

@@ -9,14 +9,14 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
-from uuid import uuid4
 
 from events.entry import RecordedEvent
 from events.log import HistoryQuery
-from service.api.context import Context, Services
+from service.api.context import Resolving, Services
 from service.api.selections import Selection
 from service.api.subscriptions import Following
-from service.authorization import Caller, Principal
+from service.authorization import Principal
+from service.cursors import Cursors
 from service.tail import Tail
 
 AT_A_TIME: Final = 16
@@ -37,6 +37,7 @@ class View:
     """Which events of which organization."""
     principal: Principal
     services: Services
+    cursors: Cursors
 
     def shows(self, recorded: RecordedEvent) -> bool:
         """Say whether an event of the organization is among those that are asked for."""
@@ -51,10 +52,9 @@ class View:
 
     async def write(self, events: Sequence[RecordedEvent]) -> list[bytes]:
         """Execute events, and write the results."""
-        request_id = uuid4().hex
-        context = Context(caller=Caller(principal=self.principal, request_id=request_id), services=self.services)
-        edge, encode = self.following.edge, self.selection.encode
-        begun = [encode(edge(context, recorded), context, request_id) for recorded in events]
+        resolving = Resolving(self.principal, self.services)
+        edge, encode, cursors = self.following.edge, self.selection.encode, self.cursors
+        begun = [encode(edge(cursors, recorded), resolving) for recorded in events]
         waiting = [one for one in begun if not isinstance(one, bytes)]
         if not waiting:
             return [one for one in begun if isinstance(one, bytes)]

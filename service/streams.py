@@ -23,7 +23,7 @@ from service.api.selections import Selection
 from service.api.subscriptions import Following
 from service.authorization import Caller
 from service.availability import is_unavailable
-from service.cursors import ExpiredCursorError
+from service.cursors import Cursors, ExpiredCursorError
 from service.groups import AT_A_TIME, Group, View
 from service.sessions import Session
 from service.tail import Tail
@@ -114,6 +114,7 @@ class Streams:
             query=self._services.queries.of_history(principal, asked.following.query),
             principal=principal,
             services=self._services,
+            cursors=Cursors(installation=self._services.installation, organization=principal.organization),
         )
         key = (principal.organization, principal.view, asked.selection.shared_key)
         group = self._groups.get(key)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
+from uuid import uuid4
 
 from strawberry.dataloader import DataLoader
 from strawberry.types import Info
@@ -12,7 +13,7 @@ from events.log import Installation
 from events.tokens import TokenState
 from projections.past import Leave
 from projections.tokens import TokenView
-from service.authorization import Caller
+from service.authorization import Caller, Principal
 from service.cursors import Cursors
 from service.log_proofs import LogProofs
 from service.queries import Queries
@@ -93,6 +94,24 @@ class Context:
 
     async def _load_proofs(self, wanted: list[Wanted]) -> Sequence[Provable]:
         return await self.services.proofs.inclusions(self.caller.principal, wanted)
+
+
+class Resolving:
+    """What resolvers see of things that are executed together, made when the first of them asks for it."""
+
+    def __init__(self, principal: Principal, services: Services) -> None:
+        self.request_id = uuid4().hex
+        self._principal = principal
+        self._services = services
+        self._context: Context | None = None
+
+    @property
+    def context(self) -> Context:
+        """Give the context, whose loaders read what several of them ask for at once."""
+        if self._context is None:
+            caller = Caller(principal=self._principal, request_id=self.request_id)
+            self._context = Context(caller=caller, services=self._services)
+        return self._context
 
 
 ApiInfo = Info[Context, None]

@@ -15,6 +15,7 @@ from graphql.execution.collect_fields import collect_fields
 from graphql.execution.values import get_argument_values
 from graphql.pyutils import Path
 
+from service.api.context import Resolving
 from service.api.errors import execution_errors, internal_error
 from service.api.plain_fields import compiled
 
@@ -32,22 +33,20 @@ class Selection:
         self.shared_key = shared_key
         """Equal for those that ask the same, wherever they begin."""
 
-    def encode(self, root: object, context: object, request_id: str) -> bytes | Awaitable[bytes]:
+    def encode(self, root: object, resolving: Resolving) -> bytes | Awaitable[bytes]:
         """Execute one event and write the result, at once where nothing has to be waited for; never raises."""
         if self._read is not None:
             with contextlib.suppress(Exception):  # graphql-core says what is wrong with it
                 return orjson.dumps({"data": self._read(root)})
         try:
             each = self._executor.build_per_event_executor(root)
-            each.context_value = context
+            each.context_value = resolving.context
             answer = each.execute_operation(False)  # noqa: FBT003 -- graphql-core's: not serially
         except Exception as error:  # noqa: BLE001 -- whatever it is, the caller learns the request's id and no more
-            return failed(error, request_id)
-        return (
-            self._written(answer, request_id)
-            if isinstance(answer, ExecutionResult)
-            else self._later(answer, request_id)
-        )
+            return failed(error, resolving.request_id)
+        if isinstance(answer, ExecutionResult):
+            return self._written(answer, resolving.request_id)
+        return self._later(answer, resolving.request_id)
 
     async def _later(self, answer: Awaitable[ExecutionResult], request_id: str) -> bytes:
         try:

@@ -20,6 +20,7 @@ from service.api.events import (
     shown_event,
 )
 from service.api.scalars import position_of
+from service.cursors import Cursors
 
 TOKEN_EVENT_TYPES: Final = tuple(
     name for name, (shown, _) in SHOWN.items() if isinstance(shown, type) and issubclass(shown, TokenEvent)
@@ -55,9 +56,9 @@ class Following:
     """Where to begin came in a cursor, so the history held it once."""
     edge_type: type[EventEdge] | type[TokenEventEdge]
 
-    def edge(self, context: Context, recorded: RecordedEvent) -> EventEdge | TokenEventEdge:
+    def edge(self, cursors: Cursors, recorded: RecordedEvent) -> EventEdge | TokenEventEdge:
         """Show one event."""
-        cursor = context.cursors.of_event(recorded.organization_position)
+        cursor = cursors.of_event(recorded.organization_position)
         shown = shown_event(recorded)
         if self.edge_type is TokenEventEdge and isinstance(shown, TokenEvent):
             return TokenEventEdge(cursor=cursor, node=shown)

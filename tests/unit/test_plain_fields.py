@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from events.entry import RecordedEvent, recorded_event
 from events.log import HistoryQuery, Installation
-from service.api.context import Context
+from service.api.context import Context, Resolving
 from service.api.events import EVENT_TYPES, EventEdge, shown_event
 from service.api.execution import Execution, Executor, GraphQLRequest
 from service.api.limits import Limits
@@ -40,6 +40,7 @@ CONTEXT = Context(
     caller=Caller(principal=token_principal("tok_x", "org_x", ("events:read",))),
     services=SERVICES,
 )
+RESOLVING = Resolving(CONTEXT.caller.principal, SERVICES)
 
 
 def recorded(path: Path) -> RecordedEvent:
@@ -87,15 +88,15 @@ async def test_what_is_compiled_answers_as_graphql_core_does(selection: str, edg
     interpreted._read = None
     assert compiled._read is not None
     for event in EVENTS:
-        root = following.edge(CONTEXT, event)
-        assert compiled.encode(root, CONTEXT, "r") == interpreted.encode(root, CONTEXT, "r")
+        root = following.edge(CONTEXT.cursors, event)
+        assert compiled.encode(root, RESOLVING) == interpreted.encode(root, RESOLVING)
 
 
 async def test_what_a_resolver_makes_is_left_to_graphql_core() -> None:
     """An actor is looked up, so a selection with it is not compiled, and answered all the same."""
     following, selection = await selected("subscription { events { node { id actor { id kind } } } }")
     assert selection._read is None
-    answer = selection.encode(following.edge(CONTEXT, EVENTS[0]), CONTEXT, "r")
+    answer = selection.encode(following.edge(CONTEXT.cursors, EVENTS[0]), RESOLVING)
     assert isinstance(answer, bytes)
     assert orjson.loads(answer)["data"]["events"]["node"]["actor"]["kind"] in {"TOKEN", "SYSTEM"}
 
@@ -105,11 +106,11 @@ async def test_what_is_null_and_must_not_be_is_an_error() -> None:
     following, selection = await selected("subscription { events { node { type } } }")
     broken = shown_event(EVENTS[0])
     broken.type = cast("str", None)
-    answer = selection.encode(EventEdge(cursor="c", node=broken), CONTEXT, "r")
+    answer = selection.encode(EventEdge(cursor="c", node=broken), RESOLVING)
     assert isinstance(answer, bytes)
     result = orjson.loads(answer)
     assert result["data"] is None
-    assert result["errors"][0]["extensions"] == {"code": "INTERNAL", "requestId": "r"}
+    assert result["errors"][0]["extensions"] == {"code": "INTERNAL", "requestId": RESOLVING.request_id}
     assert isinstance(following.query, HistoryQuery)
 
 
