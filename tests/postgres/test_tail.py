@@ -1,6 +1,8 @@
 """The one reader of a process: what it brings, and what becomes of it when a message or its connection is lost."""
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -17,6 +19,8 @@ from tests.postgres.conftest import Database, Server
 from tests.postgres.nodes import until
 
 PATIENCE_S = 10.0
+LONGEST_SILENCE_S = 2.0 + 1.0
+"""Until it is noticed, and the time to connect anew on a machine that is busy."""
 SHORTEN = (
     "set session_replication_role = replica",
     "delete from events where position > 1",
@@ -116,6 +120,22 @@ async def test_a_connection_that_is_lost_costs_no_event(database: Database) -> N
             assert await taken.until(20) == list(range(1, 21))
             assert len(connections.made) > 1
     assert {line["event"] for line in lines} <= {"tail_interrupted"}
+
+
+async def test_a_connection_that_says_nothing_is_given_up_within_two_seconds(database: Database) -> None:
+    """A server process that hangs, with its connection open, costs the time until that is noticed, and no event."""
+    with structlog.testing.capture_logs() as lines:
+        async with following(database) as (_, connections, taken), another_process(database, tells=True) as writer:
+            backend = connections.made[-1].get_server_pid()
+            os.kill(backend, signal.SIGSTOP)
+            try:
+                began = asyncio.get_running_loop().time()
+                await writer.append(decided("tok_1"))
+                assert await taken.until(1) == [1]
+                assert asyncio.get_running_loop().time() - began < LONGEST_SILENCE_S
+            finally:
+                os.kill(backend, signal.SIGCONT)
+    assert [line["event"] for line in lines] == ["tail_interrupted"]
 
 
 async def test_nobody_who_listens_costs_nothing(database: Database) -> None:
