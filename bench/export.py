@@ -29,6 +29,7 @@ class Measured:
 async def run(server: Server, plan: Plan) -> list[Section]:
     """Export and verify several times, in turn."""
     async with history(server, plan) as (_, long):
+        await server.as_superuser("checkpoint")  # what was measured before is not to be written meanwhile
         measured = [await measure(server) for _ in range(min(plan.repetitions, 3))]
     held = targets(measured)
     table = Table(

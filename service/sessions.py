@@ -17,8 +17,7 @@ from service.authorization import Principal, token_principal
 from service.availability import is_unavailable
 from service.credential import Credential
 from service.lease import Clock
-from service.secret_text import SecretText
-from service.verify import Verifier
+from service.verify import Verifier, Watch
 
 UNAUTHORIZED_CODE: Final = 4401
 """Close code of `graphql-transport-ws` for who is not authenticated: clients do not come back with that key."""
@@ -43,14 +42,13 @@ class Stream(Protocol):
 class Session:
     """One verified key on one connection, for as long as both last."""
 
-    def __init__(self, sessions: "Sessions", presented: SecretText, credential: Credential) -> None:
+    def __init__(self, sessions: "Sessions", watch: Watch, credential: Credential) -> None:
         self.credential = credential
         self.address: str | None = None
         self.ended = asyncio.Event()
         self.streams: set[Stream] = set()
         self._sessions = sessions
-        self._presented = presented
-        self._watch = sessions.verifier.watch(presented.reveal())
+        self._watch = watch
         self._proved = self._watch.recall()
         self._confirming: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -112,7 +110,7 @@ class Session:
 
     async def _is_confirmed(self) -> bool:
         try:
-            verified = await self._sessions.verifier.verify(self._presented.reveal())
+            verified = await self._sessions.verifier.verify_again(self._watch)
         except Exception as error:
             if not is_unavailable(error):
                 log.exception("session_not_verified")
@@ -154,7 +152,7 @@ class Sessions:
 
     def open(self, presented: str, credential: Credential) -> Session:
         """Begin a session of a key that was just verified, with nothing awaited since."""
-        session = Session(self, SecretText(presented), credential)
+        session = Session(self, self.verifier.watch(presented), credential)
         self._by_token[credential.token_id].add(session)
         return session
 

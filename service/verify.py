@@ -8,6 +8,7 @@ shows any of it.
 
 import asyncio
 import math
+from collections.abc import Sequence
 from typing import Final
 
 import asyncpg
@@ -38,22 +39,22 @@ MOST_READS: Final = 3
 
 
 class Watch:
-    """A secret that is verified again and again, from memory alone."""
+    """A secret that is verified again and again; of the secret itself it holds the digests only."""
 
     def __init__(self, node: Node[Verification], digests: tuple[bytes, ...]) -> None:
         self._node = node
-        self._digests = digests
+        self.digests = digests
 
     def recall(self) -> Verification | None:
         """Answer what memory says of the secret now; None where it cannot tell."""
-        for digest in self._digests:
+        for digest in self.digests:
             if (remembered := self._node.recall(digest)) is not None:
                 return remembered
         return None
 
     def ends_s(self) -> float:
         """Say when what is remembered of the secret ends by itself, on the steady clock."""
-        return max(self._node.ends_s(digest) for digest in self._digests)
+        return max(self._node.ends_s(digest) for digest in self.digests)
 
 
 class Verifier:
@@ -91,7 +92,7 @@ class Verifier:
                 return UNKNOWN
         return None
 
-    def watch(self, presented: str) -> "Watch":
+    def watch(self, presented: str) -> Watch:
         """Digest a secret once, to recall it as often as something is sent on its word."""
         return Watch(self._node, tuple(self._digests(presented)))
 
@@ -104,15 +105,20 @@ class Verifier:
         remembered = self.recall(presented, wanted)
         if remembered is not None:
             return remembered
-        return held_against(await self._look_up(presented), wanted)
+        return held_against(await self._look_up(self._digests(presented)), wanted)
+
+    async def verify_again(self, watch: Watch) -> Verification:
+        """Say whether a secret that was good is good now. Raises as `verify` does."""
+        remembered = watch.recall()
+        return await self._look_up(watch.digests) if remembered is None else remembered
 
     async def verify_for(self, principal: Principal, presented: str, wanted: Wanted) -> Verification:
         """Say whether a secret that a principal received is good for what is wanted. Raises ForbiddenError too."""
         principal.require("tokens:verify")
         return await self.verify(presented, wanted)
 
-    async def _look_up(self, presented: str) -> Verification:
-        by_prefix = {digest[:DIGEST_PREFIX_BYTES]: digest for digest in self._digests(presented)}
+    async def _look_up(self, digests: Sequence[bytes]) -> Verification:
+        by_prefix = {digest[:DIGEST_PREFIX_BYTES]: digest for digest in digests}
         for _ in range(MOST_READS):
             incarnation = self._node.incarnation
             found = await self._reader.find(tuple(by_prefix))
