@@ -64,10 +64,7 @@ class CatchUp:
 
     async def __aexit__(self, *_: object) -> None:
         """Stop; a batch on its way is rolled back and folded again by whoever comes next."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await stopped(self._task)
 
     def wake(self) -> None:
         """Say that there may be more to fold."""
@@ -151,3 +148,11 @@ async def happens(event: asyncio.Event, *, within_s: float) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(within_s):
             await event.wait()
+
+
+async def stopped(task: asyncio.Task[None] | None) -> None:
+    """Cancel a task, if it was begun, and wait for its end."""
+    if task is not None:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task

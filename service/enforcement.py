@@ -6,7 +6,6 @@ behind is fenced by the others. Must never answer for a change before its barrie
 """
 
 import asyncio
-import contextlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ import orjson
 import structlog
 
 from events.statement import Connection, Pool, load
-from projections.runner import happens
+from projections.runner import happens, stopped
 from service.barrier import Barrier, Fence, Member
 from service.lease_keeper import Connect, connected
 
@@ -85,10 +84,7 @@ class Enforcer:
 
     async def __aexit__(self, *_: object) -> None:
         """Stop; what is unfinished is fenced by another process, or by this one when it is back."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await stopped(self._task)
         self._give_up(before_s=math.inf)
 
     @property

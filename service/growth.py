@@ -5,13 +5,13 @@ a pause, and once in a while as long as the log keeps growing. One that is lost 
 """
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 from typing import Final, Self
 
 import structlog
 
 from events.statement import load
+from projections.runner import stopped
 from service.lease_keeper import Connect, connected
 
 WAKE_FOLLOWERS: Final = load("service.statements", "wake_followers")
@@ -38,10 +38,7 @@ class Growth:
 
     async def __aexit__(self, *_: object) -> None:
         """Stop."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await stopped(self._task)
 
     def on_growth(self, callback: Callable[[], None]) -> None:
         """Call in this process, whenever it has made the log longer."""

@@ -6,7 +6,6 @@ and a connection that is lost costs the time until there is another one.
 """
 
 import asyncio
-import contextlib
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Final, Protocol, Self
@@ -17,7 +16,7 @@ import structlog
 from events.entry import RecordedEvent
 from events.log import READ_HEAD, from_row
 from events.statement import Connection, load
-from projections.runner import happens
+from projections.runner import happens, stopped
 from service.lease_keeper import Connect, connected
 
 READ_TAIL: Final = load("events.statements", "read_tail")
@@ -67,10 +66,7 @@ class Tail:
 
     async def __aexit__(self, *_: object) -> None:
         """Stop."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await stopped(self._task)
 
     def listen(self, organization: str, listener: Listener) -> None:
         """Tell a listener from now on what comes."""

@@ -14,6 +14,7 @@ import structlog
 
 from events.tree_growth import TreesStoppedError, grow
 from events.trees import OPERATOR, root_at
+from projections.runner import stopped
 from service.availability import UNAVAILABLE
 from service.generations import settled
 from service.host_checkpoint import FILE_NAME, HostCheckpoint, HostCheckpointError
@@ -53,10 +54,7 @@ class TreeKeeper:
 
     async def __aexit__(self, *_: object) -> None:
         """Stop, after what this process appended last is signed, if the database is quick."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await stopped(self._task)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LAST_ROUND_S):
                 await self._try(at_once=True)

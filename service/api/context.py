@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final
 from uuid import uuid4
 
@@ -100,18 +101,19 @@ class Resolving:
     """What resolvers see of things that are executed together, made when the first of them asks for it."""
 
     def __init__(self, principal: Principal, services: Services) -> None:
-        self.request_id = uuid4().hex
         self._principal = principal
         self._services = services
-        self._context: Context | None = None
 
-    @property
+    @cached_property
+    def request_id(self) -> str:
+        """Give the id under which errors are told and logged."""
+        return uuid4().hex
+
+    @cached_property
     def context(self) -> Context:
         """Give the context, whose loaders read what several of them ask for at once."""
-        if self._context is None:
-            caller = Caller(principal=self._principal, request_id=self.request_id)
-            self._context = Context(caller=caller, services=self._services)
-        return self._context
+        caller = Caller(principal=self._principal, request_id=self.request_id)
+        return Context(caller=caller, services=self._services)
 
 
 ApiInfo = Info[Context, None]

@@ -30,20 +30,25 @@ class NotPlainError(Exception):
     """A field's value is made by a resolver, or this value of it is not what its type promises."""
 
 
-def compiled(executor: Any) -> Read | None:  # noqa: ANN401 -- graphql-core's
-    """Compile what an operation selects of its root value, or say with None that not all of it is plain."""
-    root_type = executor.schema.subscription_type
-    grouped = collect_fields(
+def root_fields(executor: Any) -> dict[str, list[FieldDetails]]:  # noqa: ANN401 -- graphql-core's
+    """Collect what a subscription selects at its root, by the names in the answer."""
+    grouped: dict[str, list[FieldDetails]] = collect_fields(
         executor.schema,
         executor.fragments,
         executor.variable_values,
-        root_type,
+        executor.schema.subscription_type,
         executor.operation,
         executor.hide_suggestions,
     ).grouped_field_set
+    return grouped
+
+
+def compiled(executor: Any) -> Read | None:  # noqa: ANN401 -- graphql-core's
+    """Compile what an operation selects of its root value, or say with None that not all of it is plain."""
+    root_type = executor.schema.subscription_type
     try:
         parts = []
-        for name, found in grouped.items():
+        for name, found in root_fields(executor).items():
             field = executor.schema.get_field(root_type, found[0].node.name.value)
             parts.append((name, reading(executor, field.type, found)))
     except NotPlainError:

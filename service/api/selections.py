@@ -7,17 +7,17 @@ root (GraphQL, section 6.2.3.2). Both are apart, so that one reading and one exe
 import contextlib
 from collections.abc import Awaitable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 import orjson
 from graphql import ExecutionResult, FieldNode, GraphQLResolveInfo, Node, OperationDefinitionNode, VariableNode
-from graphql.execution.collect_fields import collect_fields
 from graphql.execution.values import get_argument_values
 from graphql.pyutils import Path
 
 from service.api.context import Resolving
 from service.api.errors import execution_errors, internal_error
-from service.api.plain_fields import compiled
+from service.api.plain_fields import Read, compiled, root_fields
 
 STARTS: Final = frozenset({"after", "afterPosition"})
 """The arguments that say where to begin, and nothing about what is sent."""
@@ -28,10 +28,14 @@ class Selection:
 
     def __init__(self, executor: Any, shared_key: object, *, most_errors: int) -> None:  # noqa: ANN401 -- graphql-core's
         self._executor = executor
-        self._read = compiled(executor)
         self._most_errors = most_errors
         self.shared_key = shared_key
         """Equal for those that ask the same, wherever they begin."""
+
+    @cached_property
+    def _read(self) -> Read | None:
+        """Compile it when it is used: of those who ask the same, only one's is."""
+        return compiled(self._executor)
 
     def encode(self, root: object, resolving: Resolving) -> bytes | Awaitable[bytes]:
         """Execute one event and write the result, at once where nothing has to be waited for; never raises."""
@@ -78,10 +82,7 @@ class RootField:
 def root_field(executor: Any) -> RootField:  # noqa: ANN401 -- graphql-core's
     """Find the one field, as graphql-core's `execute_subscription` does, whose own wants an iterable of events."""
     schema, root_type = executor.schema, executor.schema.subscription_type
-    grouped = collect_fields(
-        schema, executor.fragments, executor.variable_values, root_type, executor.operation, executor.hide_suggestions
-    ).grouped_field_set
-    name, found = next(iter(grouped.items()))
+    name, found = next(iter(root_fields(executor).items()))
     nodes = [details.node for details in found]
     field = schema.get_field(root_type, nodes[0].name.value)
     info = executor.build_resolve_info(field, nodes, root_type, Path(None, name, root_type.name))
