@@ -26,6 +26,7 @@ from service.database import open_database, prepare
 from service.database_clock import DatabaseClock
 from service.enforcement import Enforcer
 from service.entrances import Core, Entrances, Lag, Verifying
+from service.forgetting import forgetting
 from service.garbage import setting_aside
 from service.generations import settled
 from service.growth import Growth
@@ -50,7 +51,6 @@ from service.token_commands import TokenCommands
 from service.tree_keeper import TreeKeeper
 from service.tree_proofs import TreeProofs
 from service.usage import UsageRecorder, UsageSettings, recording
-from service.vault import forgetting_replays
 from service.verified_cache import VerifiedCache
 from service.verify import Verifier
 from service.web import graphql, health, verification
@@ -285,7 +285,7 @@ async def serving_on(
         keeper = await stack.enter_async_context(TreeKeeper(core.signer, core.host))
         entrances = make_entrances(core, await stack.enter_async_context(open_node(core)), catch_up, keeper=keeper)
         await stack.enter_async_context(recording(entrances.services.usage))
-        await stack.enter_async_context(forgetting_replays(core.pool))
+        await stack.enter_async_context(forgetting(core.pool))
         app = make_web_app(entrances, expose(entrances.expose))
         idle_s, drain_s = settings.header_timeout_s, settings.drain_s
         door = await stack.enter_async_context(

@@ -4,21 +4,18 @@ The log holds facts, the vault holds what proves a secret: a keyed digest's firs
 verifier to check it with. Its rows travel as companions of the events they belong to.
 """
 
-import asyncio
-import contextlib
 import hmac
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import orjson
-import structlog
 
 from events.identifiers import derived_id
 from events.statement import Pool, load
 from service.hashing import HashingPool
 from service.keyring import KeyRing, digest
-from service.sealing import SealedValue, derive, idempotency_key_ring, seal, unseal
+from service.sealing import SealedValue, derive, framed, idempotency_key_ring, seal, unseal
 from service.secret_format import generate, hint
 from service.secret_text import SecretText
 
@@ -26,9 +23,6 @@ FIND_REPLAY: Final = load("service.statements", "find_replay")
 FORGET_OLD_REPLAYS: Final = load("service.statements", "forget_old_replays")
 DIGEST_PREFIX_BYTES: Final = 16
 REPLAY_COLUMN: Final = "replays.ciphertext"
-FORGET_EVERY_S: Final = 600
-
-log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,20 +37,24 @@ class Keys:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Issued:
-    """A new secret and what the vault keeps of it."""
+    """A new secret, which token's it is to be, and what the vault keeps of it."""
 
     secret: SecretText
     hint: str
+    organization: str
+    token_id: str
+    generation: int
     digest_prefix: bytes
     pepper_id: str
     verifier: str
+    """Of the digest bound to organization, token and generation: no row but that one may hold it."""
 
-    def row(self, *, token_id: str, generation: int, organization: str) -> dict[str, Any]:
+    def row(self) -> dict[str, Any]:
         """Write the vault's row of this secret, for the companion."""
         return {
-            "token_id": token_id,
-            "generation": generation,
-            "organization": organization,
+            "token_id": self.token_id,
+            "generation": self.generation,
+            "organization": self.organization,
             "digest_prefix": bytea(self.digest_prefix),
             "pepper_id": self.pepper_id,
             "verifier": self.verifier,
@@ -84,18 +82,38 @@ class Replay:
     secret: SecretText | None
 
 
-async def issue(keys: Keys, hashing: HashingPool) -> Issued:
-    """Make a secret and hash it. Raises HashingOverloadError."""
+async def issue(keys: Keys, hashing: HashingPool, *, organization: str, token_id: str, generation: int) -> Issued:
+    """Make a secret of a token, generation 0 for its first, and hash it. Raises HashingOverloadError."""
     secret = generate(keys.prefix, keys.random_bytes)
     pepper_id = keys.peppers.writing_id
     digested = digest(keys.peppers, secret.reveal(), pepper_id=pepper_id)
+    bound = bound_digest(digested, organization=organization, token_id=token_id, generation=generation)
     return Issued(
         secret=secret,
         hint=hint(keys.prefix, secret),
+        organization=organization,
+        token_id=token_id,
+        generation=generation,
         digest_prefix=digested[:DIGEST_PREFIX_BYTES],
         pepper_id=pepper_id,
-        verifier=await hashing.hash(digested),
+        verifier=await hashing.hash(bound),
     )
+
+
+async def bind_anew(keys: Keys, hashing: HashingPool, issued: Issued, *, generation: int) -> Issued:
+    """Bind a secret that nobody has seen yet to another generation. Raises HashingOverloadError and UnknownKeyError."""
+    digested = digest(keys.peppers, issued.secret.reveal(), pepper_id=issued.pepper_id)
+    bound = bound_digest(digested, organization=issued.organization, token_id=issued.token_id, generation=generation)
+    return replace(issued, generation=generation, verifier=await hashing.hash(bound))
+
+
+def bound_digest(digested: bytes, *, organization: str, token_id: str, generation: int) -> bytes:
+    """Return what Argon2id hashes: 32 bytes that follow from a secret's digest and from whose secret it is.
+
+    So a verifier answers for its own row alone: whoever can write to the database cannot point it at another token.
+    """
+    whose = framed(organization.encode("utf-8"), token_id.encode("utf-8"), str(generation).encode("ascii"))
+    return hmac.digest(digested, whose, "sha256")
 
 
 def idempotency_key(keys: Keys, text: str, *, principal: tuple[str, str], command: dict[str, Any]) -> IdempotencyKey:
@@ -147,27 +165,6 @@ async def find_replay(pool: Pool, keys: Keys, key: IdempotencyKey) -> Replay | N
 async def forget_old_replays(pool: Pool) -> None:
     """Delete the sealed secrets of replays that are older than 24 hours."""
     await pool.execute(FORGET_OLD_REPLAYS.text)
-
-
-@contextlib.asynccontextmanager
-async def forgetting_replays(pool: Pool) -> AsyncIterator[None]:
-    """Delete sealed replays as they grow older than 24 hours, as long as the process runs."""
-
-    async def forget() -> None:
-        while True:
-            try:
-                await forget_old_replays(pool)
-            except Exception as error:  # noqa: BLE001 -- whatever it was, it is tried again
-                log.warning("replays_not_forgotten", error=type(error).__name__)
-            await asyncio.sleep(FORGET_EVERY_S)
-
-    task = asyncio.create_task(forget(), name="replays")
-    try:
-        yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
 
 
 def bytea(value: bytes) -> str:

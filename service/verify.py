@@ -31,7 +31,7 @@ from service.hashing import HashingPool, ProvenMatches
 from service.keyring import digesting
 from service.lease import Clock, Node
 from service.secret_format import is_well_formed
-from service.vault import DIGEST_PREFIX_BYTES, Keys
+from service.vault import DIGEST_PREFIX_BYTES, Keys, bound_digest
 from service.verified_cache import Entry
 
 MOST_READS: Final = 3
@@ -123,7 +123,7 @@ class Verifier:
             incarnation = self._node.incarnation
             found = await self._reader.find(tuple(by_prefix))
             row = found.row
-            matches = row is not None and await self._matches(by_prefix[row["asked"]], row["verifier"])
+            matches = row is not None and await self._matches(by_prefix[row["asked"]], row)
             # Nothing is waited for from here on: what is decided is decided on what the node has applied by now.
             if not self._node.is_current(found.epoch, found.sent_s, incarnation):
                 continue
@@ -144,15 +144,19 @@ class Verifier:
         self._node.remember(digest, Entry(row["id"], verification, deadline_s))
         return verification
 
-    async def _matches(self, digest: bytes, verifier: str) -> bool:
-        if self._proven.holds(digest, verifier):
+    async def _matches(self, digest: bytes, row: asyncpg.Record) -> bool:
+        # Bound to the token that the row is joined with, so a verifier that was moved to another row matches nothing.
+        bound = bound_digest(
+            digest, organization=row["organization"], token_id=row["id"], generation=row["secret_generation"]
+        )
+        proof = (bound, row["verifier"])
+        if self._proven.holds(*proof):
             return True
-        proof = (digest, verifier)
         proving = self._proving.get(proof)
         if proving is None:
-            proving = self._proving[proof] = asyncio.ensure_future(self._hashing.verify(verifier, digest))
+            proving = self._proving[proof] = asyncio.ensure_future(self._hashing.verify(row["verifier"], bound))
             proving.add_done_callback(lambda _: self._proving.pop(proof))
         # One caller that goes away takes the hash from nobody else.
         if matches := await asyncio.shield(proving):
-            self._proven.remember(digest, verifier)
+            self._proven.remember(*proof)
         return matches

@@ -2,5 +2,6 @@
 select kind, key_id, case kind
     when 'pepper' then exists (select from vault_secrets v where v.pepper_id = k.key_id)
     else exists (select from replays r where r.key_id = k.key_id)
+        or exists (select from vault_seals s where s.key_id = k.key_id)
     end as is_needed
 from vault_keys k

@@ -1,0 +1,87 @@
+"""What tests of the vault stand on: commands and a verifier as a process has them, without serving anything."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+
+from events.refusals import Refused
+from events.statement import Pool
+from events.token_kinds import TokenKind
+from events.tokens import CreateToken, RotateToken
+from events.writer import LogWriter
+from service.authorization import operator
+from service.credential import Verification
+from service.credential_reader import CredentialReader
+from service.hashing import HashingPool
+from service.keyring import KeyRing
+from service.lease import Node
+from service.lease_keeper import CLOCK
+from service.token_commands import TokenCommands
+from service.vault import Keys
+from service.verified_cache import VerifiedCache
+from service.verify import Verifier
+from tests.postgres.conftest import Database
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issued:
+    """A token and its secret."""
+
+    id: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vault:
+    """A process's way to the vault."""
+
+    pool: Pool
+    keys: Keys
+    commands: TokenCommands
+    verifier: Verifier
+
+    async def create(self, organization: str) -> Issued:
+        """Issue a token."""
+        command = CreateToken(token_id="", kind=TokenKind.API_TOKEN, name="a token", hint="", scopes=("tokens:read",))
+        done = await self.commands.create(operator(organization), command)
+        assert not isinstance(done, Refused)
+        assert done.secret is not None
+        return Issued(id=done.token_id, key=done.secret.reveal())
+
+    async def rotate(self, organization: str, token_id: str, overlap_s: int = 0) -> str:
+        """Give a token a new secret."""
+        command = RotateToken(token_id=token_id, hint="", overlap_s=overlap_s)
+        done = await self.commands.rotate(operator(organization), command)
+        assert not isinstance(done, Refused)
+        assert done.secret is not None
+        return done.secret.reveal()
+
+
+def keys_of(peppers: KeyRing, keks: KeyRing) -> Keys:
+    """Put keys together as a process does."""
+    return Keys(peppers=peppers, keks=keks, prefix="entri_", random_bytes=os.urandom)
+
+
+@asynccontextmanager
+async def open_vault(database: Database, keys: Keys | None = None) -> AsyncIterator[Vault]:
+    """Put commands and a verifier together; nothing is answered from memory, since there is no lease."""
+    ring = KeyRing({"k1": bytes(32)})
+    keys = keys or keys_of(ring, ring)
+    hashing = HashingPool(threads=1)
+    async with (
+        database.pool() as pool,
+        LogWriter(database.connect, partition_size=10_000) as writer,
+        CredentialReader(database.connect, CLOCK.steady) as reader,
+    ):
+        node = Node(VerifiedCache[Verification](), CLOCK, lease_s=2)
+        now = partial(datetime.now, UTC)
+        yield Vault(
+            pool=pool,
+            keys=keys,
+            commands=TokenCommands(pool=pool, writer=writer, keys=keys, hashing=hashing, clock=now),
+            verifier=Verifier(node, reader, keys=keys, hashing=hashing, clock=CLOCK),
+        )
+    await hashing.close()
