@@ -16,7 +16,17 @@ PURPOSES: Final = (
     ("hashing and its threads", ("service/hashing.py", "argon2/", "concurrent/futures/")),
     ("database driver", ("asyncpg/",)),
     ("log writer", ("events/writer.py",)),
-    ("decide and encode", ("events/", "service/token_commands.py", "service/vault.py", "service/secret_format.py")),
+    (
+        "decide and encode",
+        (
+            "events/",
+            "service/token_commands.py",
+            "service/issuing.py",
+            "service/companions.py",
+            "service/vault.py",
+            "service/secret_format.py",
+        ),
+    ),
     (
         "verification",
         (

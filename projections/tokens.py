@@ -21,12 +21,14 @@ from projections.token_row import TOKENS, row_json, state_of
 
 __all__ = (
     "TOKENS",
+    "Home",
     "TokenFilter",
     "TokenOrderField",
     "TokenPageQuery",
     "TokenStatus",
     "TokenView",
     "count_tokens",
+    "find_home",
     "find_names",
     "find_tokens",
     "joined",
@@ -38,6 +40,7 @@ __all__ = (
 
 FIND_TOKENS: Final = load("projections.statements.tokens", "find_tokens")
 FIND_NAMES: Final = load("projections.statements.tokens", "find_names")
+FIND_HOME: Final = load("projections.statements.tokens", "find_home")
 COUNT_TOKENS: Final = load("projections.statements.tokens", "count_tokens")
 
 
@@ -109,6 +112,20 @@ async def find_names(pool: Pool, organization: str, ids: Sequence[str]) -> dict[
     """Find the names of those of the tokens that exist in the organization, by id."""
     rows = await pool.fetch(FIND_NAMES.text, organization, ids)
     return {row["id"]: row["name"] for row in rows}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Home:
+    """What leads to the stream that a token is decided on."""
+
+    kind: TokenKind
+    application_id: str | None
+
+
+async def find_home(pool: Pool, organization: str, token_id: str) -> Home | None:
+    """Find where a token is decided on, if it exists in the organization."""
+    row = await pool.fetchrow(FIND_HOME.text, organization, token_id)
+    return None if row is None else Home(kind=TokenKind(row["kind"]), application_id=row["application_id"])
 
 
 @unique

@@ -32,6 +32,7 @@ from service.generations import settled
 from service.growth import Growth
 from service.hashing import HashingPool
 from service.host_checkpoint import FILE_NAME, HostCheckpoint
+from service.issuing import Issuing
 from service.key_files import open_key_file, open_log_key
 from service.lease import Node
 from service.lease_keeper import CLOCK, LeaseKeeper, Membership
@@ -86,7 +87,7 @@ async def open_core(settings: Settings) -> AsyncIterator[Core]:
             hashing=hashing,
             keys=keys,
             installation=signer.installation,
-            commands=TokenCommands(pool=pool, writer=writer, keys=keys, hashing=hashing, clock=clock),
+            commands=TokenCommands(issuing=Issuing(pool=pool, writer=writer, keys=keys, hashing=hashing, clock=clock)),
             clock=clock,
             organizations=OrganizationCommands(writer=writer, clock=clock, random_bytes=os.urandom),
             signer=signer,
@@ -153,7 +154,7 @@ async def open_node(core: Core) -> AsyncIterator[Verifying]:
 
 def make_entrances(core: Core, verifying: Verifying, catch_up: CatchUp, *, keeper: TreeKeeper) -> Entrances:
     """Put together what the routes call."""
-    commands = replace(core.commands, enforcer=verifying.enforcer)
+    commands = TokenCommands(issuing=replace(core.commands.issuing, enforcer=verifying.enforcer))
 
     async def complete_rotation(credential: Credential) -> object:
         return await commands.complete_rotation(

@@ -12,7 +12,7 @@ from service.api.context import Context
 from service.api.nodes import POSITION, USER_ERRORS, Enforcement, UserError, shown_enforcement, user_errors
 from service.api.scalars import camel_case, given
 from service.api.tokens import Token, token_of
-from service.token_commands import Done
+from service.issuing import Done
 
 SHOWN_ONCE = "The whole secret: here and never again, but for a retry with the same idempotency key within 24 hours."
 IDEMPOTENCY_KEY = "A text of your own, 1 to 255 characters: a retry with it within 24 hours returns the same secret."

@@ -16,6 +16,7 @@ from service.authorization import operator
 from service.credential import Verification
 from service.credential_reader import CredentialReader
 from service.hashing import HashingPool
+from service.issuing import Issuing
 from service.keyring import KeyRing
 from service.lease import Node
 from service.lease_keeper import CLOCK
@@ -81,7 +82,7 @@ async def open_vault(database: Database, keys: Keys | None = None) -> AsyncItera
         yield Vault(
             pool=pool,
             keys=keys,
-            commands=TokenCommands(pool=pool, writer=writer, keys=keys, hashing=hashing, clock=now),
+            commands=TokenCommands(issuing=Issuing(pool=pool, writer=writer, keys=keys, hashing=hashing, clock=now)),
             verifier=Verifier(node, reader, keys=keys, hashing=hashing, clock=CLOCK),
         )
     await hashing.close()
