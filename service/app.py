@@ -19,6 +19,7 @@ from service.api.context import Services
 from service.api.execution import Executor
 from service.api.limits import Limits
 from service.api.schema import make_schema
+from service.application_commands import ApplicationCommands
 from service.bootstrap import bootstrap
 from service.credential import Credential, Verification
 from service.credential_reader import CredentialReader
@@ -172,6 +173,7 @@ def make_entrances(core: Core, verifying: Verifying, catch_up: CatchUp, *, keepe
         queries=Queries(pool=core.pool, catch_up=catch_up),
         proofs=LogProofs(trees=TreeProofs(pool=core.pool, signer=core.signer)),
         commands=commands,
+        applications=ApplicationCommands(issuing=commands.issuing),
         verifier=verifying.verifier,
         usage=UsageRecorder(core.pool, core.writer, settings),
         installation=core.installation,

@@ -110,7 +110,7 @@ class Issuing:
         # Decided once before the hash is paid for; decided again, with the hint, when it is appended.
         aggregate = (await self.history(caller, command)).aggregate
         if isinstance(refused := judge(caller.principal, command, aggregate, now=self.clock()), Refused):
-            return refused
+            return await self._replayed(attempt) or refused  # a twin with the same key may have left no room
         issued = await vault.issue(
             self.keys,
             self.hashing,
@@ -144,7 +144,7 @@ class Issuing:
             return self.append(bound, decision, history, now=now)
 
         outcome = await carried_out(self.writer, decide)
-        if isinstance(outcome, Refused):  # or its twin, with the same key, was faster and left no room for another
+        if isinstance(outcome, Refused):  # as above
             return await self._replayed(attempt) or outcome
         if outcome is None:
             return await self._enforced(done, command)

@@ -9,11 +9,13 @@ from uuid import uuid4
 from strawberry.dataloader import DataLoader
 from strawberry.types import Info
 
+from events.applications import ApplicationState
 from events.envelope import Actor
 from events.log import Installation
 from events.tokens import TokenState
 from projections.past import Leave
 from projections.tokens import TokenView
+from service.application_commands import ApplicationCommands
 from service.authorization import Caller, Principal
 from service.cursors import Cursors
 from service.log_proofs import LogProofs
@@ -36,6 +38,7 @@ class Services:
     queries: Queries
     proofs: LogProofs
     commands: TokenCommands
+    applications: ApplicationCommands
     verifier: Verifier
     usage: UsageRecorder
     installation: Installation
@@ -53,6 +56,10 @@ class Context:
     past_views: DataLoader[tuple[TokenState, int], TokenView] = field(init=False)
     revoking: DataLoader[str, bool] = field(init=False)
     actor_names: DataLoader[Actor, str] = field(init=False)
+    applications: DataLoader[str, ApplicationState | None] = field(init=False)
+    client_secrets: DataLoader[str, str | None] = field(init=False)
+    signers: DataLoader[int | None, str | None] = field(init=False)
+    """Of webhooks: at a position of the history, or now (None)."""
     leave: Leave = field(default_factory=lambda: Leave(MOST_FOLDED))
     checkpoints: DataLoader[str, SignedCheckpoint | None] = field(init=False)
     inclusion_proofs: DataLoader[Wanted, InclusionProof | None] = field(init=False)
@@ -66,8 +73,16 @@ class Context:
         self.past_views = DataLoader(load_fn=self._load_past_views)
         self.revoking = DataLoader(load_fn=self._load_revoking)
         self.actor_names = DataLoader(load_fn=self._load_names)
+        self.applications = DataLoader(load_fn=self._load_applications)
+        self.client_secrets = DataLoader(load_fn=self._load_client_secrets)
+        self.signers = DataLoader(load_fn=self._load_signers)
         self.checkpoints = DataLoader(load_fn=self._load_checkpoints)
         self.inclusion_proofs = DataLoader(load_fn=self._load_proofs)
+
+    def forget(self) -> None:
+        """Read anew what a mutation may have changed, where the document asks for it again."""
+        for loader in (self.tokens, self.revoking, self.applications, self.client_secrets, self.signers):
+            loader.clear_all()
 
     async def _load_tokens(self, ids: list[str]) -> Sequence[TokenView | None]:
         found = await self.services.queries.tokens_by_id(self.caller.principal, ids)
@@ -88,6 +103,23 @@ class Context:
     async def _load_names(self, actors: list[Actor]) -> Sequence[str]:
         names = await self.services.queries.actor_names(self.caller.principal, actors)
         return [names.get(actor.id, actor.id) for actor in actors]
+
+    async def _load_applications(self, ids: list[str]) -> Sequence[ApplicationState | None]:
+        found = await self.services.queries.applications.by_id(self.caller.principal, ids)
+        return [found.get(application_id) for application_id in ids]
+
+    async def _load_client_secrets(self, applications: list[str]) -> Sequence[str | None]:
+        found = await self.services.queries.applications.client_secrets(self.caller.principal, applications)
+        return [found.get(application_id) for application_id in applications]
+
+    async def _load_signers(self, positions: list[int | None]) -> Sequence[str | None]:
+        queries, principal = self.services.queries, self.caller.principal
+        return [
+            await queries.signer(principal)
+            if position is None
+            else await queries.past.signer(principal, position, self.leave)
+            for position in positions
+        ]
 
     async def _load_checkpoints(self, organizations: list[str]) -> Sequence[SignedCheckpoint | None]:
         """Load the one checkpoint that the caller may see, once, however often the document asks for it."""
