@@ -9,7 +9,8 @@ from functools import partial
 
 from events.refusals import Refused
 from events.statement import Pool
-from events.tokens import CreateToken, RotateToken, TokenKind
+from events.token_kinds import TokenKind
+from events.tokens import CreateToken, RotateToken
 from events.writer import LogWriter
 from service.authorization import operator
 from service.credential import Verification
