@@ -117,18 +117,19 @@ class TokenCommands:
         # Decided once before the hash is paid for; decided again, with the hint, when it is appended.
         if isinstance(refused := judge(caller.principal, command, state, now=self.clock()), Refused):
             return refused
-        issued = await vault.issue(
-            self.keys,
-            self.hashing,
-            organization=caller.principal.organization,
-            token_id=command.token_id,
-            generation=next_generation(state),
-        )
-        attempt = self._attempt(caller, dataclasses.replace(command, hint=issued.hint))
-        attempt = dataclasses.replace(attempt, issued=issued, key=bound)
-        if bound is not None:
-            attempt = dataclasses.replace(attempt, event_id=bound.event_id)
-        return await self._carry_out(attempt)
+        with self.keys.writing():
+            issued = await vault.issue(
+                self.keys,
+                self.hashing,
+                organization=caller.principal.organization,
+                token_id=command.token_id,
+                generation=next_generation(state),
+            )
+            attempt = self._attempt(caller, dataclasses.replace(command, hint=issued.hint))
+            attempt = dataclasses.replace(attempt, issued=issued, key=bound)
+            if bound is not None:
+                attempt = dataclasses.replace(attempt, event_id=bound.event_id)
+            return await self._carry_out(attempt)
 
     def _attempt(self, caller: Caller, command: tokens.TokenCommand) -> Attempt:
         event_id = new_id("evt", self.clock(), self.keys.random_bytes)

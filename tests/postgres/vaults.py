@@ -62,7 +62,8 @@ class Vault:
 
 def keys_of(peppers: KeyRing, keks: KeyRing) -> Keys:
     """Put keys together as a process does."""
-    return Keys(peppers=peppers, keks=keks, prefix="entri_", random_bytes=os.urandom)
+    data = KeyRing({"data": bytes(range(100, 132))})
+    return Keys(peppers=peppers, keks=keks, data=data, prefix="entri_", random_bytes=os.urandom)
 
 
 @asynccontextmanager
