@@ -111,15 +111,16 @@ class Issuing:
         aggregate = (await self.history(caller, command)).aggregate
         if isinstance(refused := judge(caller.principal, command, aggregate, now=self.clock()), Refused):
             return await self._replayed(attempt) or refused  # a twin with the same key may have left no room
-        issued = await vault.issue(
-            self.keys,
-            self.hashing,
-            organization=caller.principal.organization,
-            token_id=command.token_id,
-            generation=next_generation(command, aggregate),
-        )
-        command = dataclasses.replace(command, hint=issued.hint)
-        return await self.carry_out(dataclasses.replace(attempt, command=command, issued=issued))
+        with self.keys.writing():
+            issued = await vault.issue(
+                self.keys,
+                self.hashing,
+                organization=caller.principal.organization,
+                token_id=command.token_id,
+                generation=next_generation(command, aggregate),
+            )
+            command = dataclasses.replace(command, hint=issued.hint)
+            return await self.carry_out(dataclasses.replace(attempt, command=command, issued=issued))
 
     async def carry_out(self, attempt: Attempt) -> Done | Refused:
         """Decide a command, append what it yields, and wait until what it restricts is known everywhere."""

@@ -15,6 +15,7 @@ from events.identifiers import derived_id
 from events.refusals import Refused, invalid
 from events.token_kinds import POLICIES
 from service.authorization import Caller, Principal
+from service.enforcement import Enforcer
 from service.issuing import Done, Issuing
 
 ChangeOfToken = tokens.UpdateToken | tokens.EndRotationOverlap | tokens.RevokeToken
@@ -30,6 +31,10 @@ class TokenCommands:
     def clock(self) -> Callable[[], datetime]:
         """Tell the time by which commands are decided."""
         return self.issuing.clock
+
+    def enforced_by(self, enforcer: Enforcer) -> "TokenCommands":
+        """Give the same commands, answered when what they restrict is known to every process that verifies."""
+        return TokenCommands(issuing=dataclasses.replace(self.issuing, enforcer=enforcer))
 
     async def create(self, caller: Caller, command: tokens.CreateToken, *, key: str | None = None) -> Done | Refused:
         """Issue a token; the answer holds its secret, here and never again but for a retry with the same key."""

@@ -4,9 +4,12 @@ The log holds facts, the vault holds what proves a secret: a keyed digest's firs
 verifier to check it with. Its rows travel as companions of the events they belong to.
 """
 
+import base64
 import hmac
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import orjson
@@ -15,7 +18,7 @@ from events.identifiers import derived_id, following_id
 from events.statement import Pool, load
 from service.hashing import HashingPool
 from service.keyring import KeyRing, digest
-from service.sealing import SealedValue, derive, framed, idempotency_key_ring, seal, unseal
+from service.sealing import NONCE_BYTES, SealedValue, derive, framed, idempotency_key_ring, seal, unseal
 from service.secret_format import generate, hint
 from service.secret_text import SecretText
 
@@ -25,14 +28,45 @@ DIGEST_PREFIX_BYTES: Final = 16
 REPLAY_COLUMN: Final = "replays.ciphertext"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Keys:
-    """The keys that live outside the database, the form of secrets, and where randomness comes from."""
+    """The keys that live outside the database, the form of secrets, and where randomness comes from.
+
+    The two rings of key files are replaced as the files change and as new keys may be written under
+    (`service.key_following`): look them up each time, and take what is made of one for stale when it is another.
+    """
 
     peppers: KeyRing
     keks: KeyRing
+    data: KeyRing
+    """The data key, sealed in the database: it stays when the others are replaced."""
     prefix: str
     random_bytes: Callable[[int], bytes]
+    _in_use: Counter[str] = field(default_factory=Counter, init=False, repr=False)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Say of the keys that write now that something is on its way under them, until it is committed or given up.
+
+        Whoever waits for nothing to be written under a key any more waits for that.
+        """
+        names = written_under(self.peppers.writing_id, self.keks.writing_id)
+        self._in_use.update(names)
+        try:
+            yield
+        finally:
+            self._in_use.subtract(names)
+
+    @property
+    def writes(self) -> frozenset[str]:
+        """Name the keys, with their kind, that something is or may be written under."""
+        on_its_way = (name for name, count in self._in_use.items() if count)
+        return frozenset((*written_under(self.peppers.writing_id, self.keks.writing_id), *on_its_way))
+
+
+def written_under(pepper_id: str, kek_id: str) -> tuple[str, str]:
+    """Name a pepper and a key-encryption key with their kind."""
+    return f"pepper/{pepper_id}", f"kek/{kek_id}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,20 +152,30 @@ def bound_digest(digested: bytes, *, organization: str, token_id: str, generatio
 
 def idempotency_key(keys: Keys, text: str, *, principal: tuple[str, str], command: dict[str, Any]) -> IdempotencyKey:
     """Bind a key to (organization, actor id) and to the command's input."""
-    # Under the oldest key, so that adding a newer one does not make yesterday's keys unknown.
-    oldest = keys.keks.key(keys.keks.ids[-1]) or b""
-    mac_key = derive(oldest, "entri/idempotency-key/1")
+    # Under the data key, so that no newer key makes yesterday's idempotency keys unknown.
+    mac_key = derive(data_key(keys), "entri/idempotency-key/1")
     mac = hmac.digest(mac_key, orjson.dumps([*principal, text]), "sha256")
     fingerprint = hmac.digest(mac_key, orjson.dumps(command, option=orjson.OPT_SORT_KEYS), "sha256")
     return IdempotencyKey(text=text, event_id=derived_id("evt", "idempotency", mac.hex()), fingerprint=fingerprint)
 
 
+def data_key(keys: Keys) -> bytes:
+    """Return the 32 bytes of the data key."""
+    return next(iter(keys.data.all))
+
+
 def replay_row(
     keys: Keys, key: IdempotencyKey, *, secret: SecretText, token_id: str, organization: str
 ) -> dict[str, Any]:
-    """Write the row that answers a retry with the same secret: sealed under KEK and idempotency key together."""
-    ring = idempotency_key_ring(keys.keks, key.text)
-    sealed = seal(ring, secret, row_id=key.event_id, column=REPLAY_COLUMN, random_bytes=keys.random_bytes)
+    """Write the row that answers a retry with the same secret.
+
+    It is sealed twice: under a key derived from data key and idempotency key, and around that under the key-encryption
+    key, so that the outer seal can be renewed by whoever does not know the idempotency key.
+    """
+    where = {"row_id": key.event_id, "column": REPLAY_COLUMN}
+    inner = seal(idempotency_key_ring(keys.data, key.text), secret, **where, random_bytes=keys.random_bytes)
+    packed = SecretText(base64.b64encode(inner.nonce + inner.ciphertext).decode("ascii"))
+    sealed = seal(keys.keks, packed, **where, random_bytes=keys.random_bytes)
     return {
         "event_id": key.event_id,
         "organization": organization,
@@ -143,6 +187,15 @@ def replay_row(
     }
 
 
+def open_replay(keys: Keys, key: IdempotencyKey, sealed: SealedValue) -> SecretText:
+    """Open both seals of a replay. Raises SealError."""
+    where = {"row_id": key.event_id, "column": REPLAY_COLUMN}
+    packed = base64.b64decode(unseal(keys.keks, sealed, **where).reveal())
+    inner_ring = idempotency_key_ring(keys.data, key.text)
+    inner = SealedValue(inner_ring.writing_id, packed[:NONCE_BYTES], packed[NONCE_BYTES:])
+    return unseal(inner_ring, inner, **where)
+
+
 async def find_replay(pool: Pool, keys: Keys, key: IdempotencyKey) -> Replay | None:
     """Find what the key led to, with its secret while that may still be shown. Raises SealError."""
     row = await pool.fetchrow(FIND_REPLAY.text, key.event_id, following_id(key.event_id, 1))
@@ -151,9 +204,7 @@ async def find_replay(pool: Pool, keys: Keys, key: IdempotencyKey) -> Replay | N
     same_input = hmac.compare_digest(row["fingerprint"], key.fingerprint)
     secret = None
     if same_input and row["ciphertext"] is not None and row["is_fresh"]:
-        sealed = SealedValue(row["key_id"], row["nonce"], row["ciphertext"])
-        ring = idempotency_key_ring(keys.keks, key.text)
-        secret = unseal(ring, sealed, row_id=key.event_id, column=REPLAY_COLUMN)
+        secret = open_replay(keys, key, SealedValue(row["key_id"], row["nonce"], row["ciphertext"]))
     return Replay(
         token_id=row["token_id"],
         organization_position=row["organization_position"],

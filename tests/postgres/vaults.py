@@ -15,10 +15,11 @@ from events.writer import LogWriter
 from service.authorization import operator
 from service.credential import Verification
 from service.credential_reader import CredentialReader
+from service.draining import Drain
 from service.hashing import HashingPool
 from service.issuing import Issuing
 from service.keyring import KeyRing
-from service.lease import Node
+from service.lease import Node, RenewalAnswer, Renewed
 from service.lease_keeper import CLOCK
 from service.token_commands import TokenCommands
 from service.vault import Keys
@@ -43,6 +44,8 @@ class Vault:
     keys: Keys
     commands: TokenCommands
     verifier: Verifier
+    node: Node[Verification]
+    drain: Drain
 
     async def create(self, organization: str) -> Issued:
         """Issue a token."""
@@ -61,14 +64,22 @@ class Vault:
         return done.secret.reveal()
 
 
+def lease(node: Node[Verification], epoch: int) -> None:
+    """Let a node rely on what it remembers, as of so many changes."""
+    node.joined("an incarnation", epoch, "a history")
+    answer = RenewalAnswer(is_registered=True, epoch=epoch, history="a history", changes=())
+    assert node.renewed(node.begin_renewal(), answer) is Renewed.HELD
+
+
 def keys_of(peppers: KeyRing, keks: KeyRing) -> Keys:
     """Put keys together as a process does."""
-    return Keys(peppers=peppers, keks=keks, prefix="entri_", random_bytes=os.urandom)
+    data = KeyRing({"data": bytes(range(100, 132))})
+    return Keys(peppers=peppers, keks=keks, data=data, prefix="entri_", random_bytes=os.urandom)
 
 
 @asynccontextmanager
 async def open_vault(database: Database, keys: Keys | None = None) -> AsyncIterator[Vault]:
-    """Put commands and a verifier together; nothing is answered from memory, since there is no lease."""
+    """Put commands and a verifier together; nothing is answered from memory unless a lease is given to the node."""
     ring = KeyRing({"k1": bytes(32)})
     keys = keys or keys_of(ring, ring)
     hashing = HashingPool(threads=1)
@@ -76,13 +87,18 @@ async def open_vault(database: Database, keys: Keys | None = None) -> AsyncItera
         database.pool() as pool,
         LogWriter(database.connect, partition_size=10_000) as writer,
         CredentialReader(database.connect, CLOCK.steady) as reader,
+        Drain(pool, hashing) as drain,
     ):
-        node = Node(VerifiedCache[Verification](), CLOCK, lease_s=2)
+        node = Node(VerifiedCache[Verification](), CLOCK, lease_s=3600)
         now = partial(datetime.now, UTC)
+        verifier = Verifier(node, reader, keys=keys, hashing=hashing, clock=CLOCK)
+        verifier.drain, drain.on_moved = drain, lambda moved: node.remember_too(moved.digest, moved.new_digest)
         yield Vault(
             pool=pool,
             keys=keys,
             commands=TokenCommands(issuing=Issuing(pool=pool, writer=writer, keys=keys, hashing=hashing, clock=now)),
-            verifier=Verifier(node, reader, keys=keys, hashing=hashing, clock=CLOCK),
+            verifier=verifier,
+            node=node,
+            drain=drain,
         )
     await hashing.close()
