@@ -16,7 +16,7 @@ import structlog
 from aiohttp import web
 from graphql import OperationType
 
-from service.api.execution import Execution, Executor, GraphQLRequest
+from service.api.execution import Execution, Executor, GraphQLRequest, Way
 from service.web.credentials import CredentialError
 from service.web.graphiql import explorer_page
 from service.web.parameters import RefusedError, parameters
@@ -117,7 +117,7 @@ async def _admitted(
         parsed,
         context=endpoint.make_context(request, principal, request_id),
         request_id=request_id,
-        allow_mutation=request.method == "POST",
+        way=Way.POST if request.method == "POST" else Way.GET,
     )
     if execution.executed and not execution.is_mutation:
         # Nothing is told on the word of a key that was revoked meanwhile. What a mutation did is told all the same.
