@@ -14,7 +14,12 @@ from strawberry.exceptions import StrawberryInputCoercionError
 
 from events.writer import OutcomeUnknownError
 from projections.past import TooLongError
-from service.authorization import ForbiddenError, RestrictedError, UnauthenticatedError
+from service.authorization import (
+    ForbiddenError,
+    ReauthenticationRequiredError,
+    RestrictedError,
+    UnauthenticatedError,
+)
 from service.availability import is_unavailable
 from service.cursors import ExpiredCursorError, InvalidCursorError
 from service.enforcement import NotEnforcedError
@@ -44,6 +49,7 @@ _CODES: Final[Mapping[type[Exception], Code]] = {
     ForbiddenError: "FORBIDDEN",
     RestrictedError: "UNAUTHENTICATED",
     UnauthenticatedError: "UNAUTHENTICATED",
+    ReauthenticationRequiredError: "REAUTHENTICATION_REQUIRED",
     InvalidCursorError: "INVALID_CURSOR",
     ExpiredCursorError: "CURSOR_EXPIRED",
     HistoryLostError: "CURSOR_EXPIRED",
