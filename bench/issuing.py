@@ -14,7 +14,8 @@ from events.entry import NewEvent, new_event
 from events.envelope import Circumstances, Version
 from events.identifiers import new_id
 from events.refusals import Refused
-from events.tokens import TokenKind, TokenState, stream_of_api_token
+from events.token_kinds import TokenKind, stream_of_api_token
+from events.tokens import TokenState
 from projections.tokens import row_json
 from service.authorization import Principal, operator, token_principal
 from service.entrances import Core

@@ -13,7 +13,8 @@ from events.archive import ArchivedRange
 from events.batch import Append, Appended
 from events.envelope import Circumstances
 from events.statement import Connection, Pool
-from events.tokens import TokenCreated, TokenKind
+from events.token_kinds import TokenKind
+from events.tokens import TokenCreated
 from events.tree_growth import grow
 from events.trees import OPERATOR, tree_size
 from events.usage import TokenUsed, stream_of
