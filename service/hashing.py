@@ -1,8 +1,8 @@
 """Argon2id (RFC 9106) of digests in a bounded thread pool, and a bounded memory of the matches it has proven.
 
-The secrets behind most digests have 256 bits, so their cost is small on purpose; members' passwords must never be hashed
-at that cost, but in a pool of their own (`service.passwords`). This module must never see a secret, wait in an unbounded
-queue, or run with parameters that only the database vouches for.
+The secrets behind most digests have 256 bits, so their cost is small on purpose; members' passwords must never be
+hashed at that cost, but in a pool of their own (`service.passwords`). This module must never see a secret, wait in an
+unbounded queue, or run with parameters that only the database vouches for.
 """
 
 import asyncio

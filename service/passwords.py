@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from importlib.resources import files
-from typing import Final
+from typing import Any, Final
 
+import asyncpg
 from argon2 import PasswordHasher
 from argon2.profiles import RFC_9106_LOW_MEMORY
 
@@ -65,6 +66,31 @@ class Kept:
     terms: Terms
     verifier: str
     pepper_id: str
+
+
+def password_row(kept: Kept, *, generation: int) -> dict[str, Any]:
+    """Write the row of a password, for the companion."""
+    terms = kept.terms
+    return {
+        "member_id": terms.member_id,
+        "organization": terms.organization,
+        "generation": generation,
+        "verifier": kept.verifier,
+        "pepper_id": kept.pepper_id,
+        "must_change": terms.must_change,
+        "expires_at": None if terms.expires_at is None else utc_text(terms.expires_at),
+    }
+
+
+def kept_of(row: asyncpg.Record) -> Kept:
+    """Read what is kept of a password."""
+    terms = Terms(
+        organization=row["organization"],
+        member_id=row["member_id"],
+        must_change=row["must_change"],
+        expires_at=row["expires_at"],
+    )
+    return Kept(terms=terms, verifier=row["verifier"], pepper_id=row["pepper_id"])
 
 
 class Passwords:

@@ -17,6 +17,7 @@ from projections.tokens import TokenView
 from service.authorization import Caller, Principal
 from service.cursors import Cursors
 from service.log_proofs import LogProofs
+from service.member_commands import MemberCommands
 from service.queries import Queries
 from service.signing import SignedCheckpoint
 from service.time_travel import PastToken
@@ -36,6 +37,7 @@ class Services:
     queries: Queries
     proofs: LogProofs
     commands: TokenCommands
+    members: MemberCommands
     verifier: Verifier
     usage: UsageRecorder
     installation: Installation

@@ -14,7 +14,12 @@ from strawberry.exceptions import StrawberryInputCoercionError
 
 from events.writer import OutcomeUnknownError
 from projections.past import TooLongError
-from service.authorization import ForbiddenError, ReauthenticationRequiredError, RestrictedError
+from service.authorization import (
+    ForbiddenError,
+    ReauthenticationRequiredError,
+    RestrictedError,
+    SessionRequiredError,
+)
 from service.availability import is_unavailable
 from service.cursors import ExpiredCursorError, InvalidCursorError
 from service.enforcement import NotEnforcedError
@@ -42,6 +47,7 @@ FormattedError = dict[str, Any]
 # What the layers beneath raise to be told; their messages quote no value.
 _CODES: Final[Mapping[type[Exception], Code]] = {
     ForbiddenError: "FORBIDDEN",
+    SessionRequiredError: "FORBIDDEN",
     RestrictedError: "UNAUTHENTICATED",
     ReauthenticationRequiredError: "REAUTHENTICATION_REQUIRED",
     InvalidCursorError: "INVALID_CURSOR",
