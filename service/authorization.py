@@ -33,6 +33,10 @@ class UnauthenticatedError(Exception):
         super().__init__("Unauthorized")
 
 
+class SessionRequiredError(Exception):
+    """This is for a member, in the member's own session."""
+
+
 class ReauthenticationRequiredError(Exception):
     """This needs a password that was entered lately, which only a member has."""
 
@@ -79,6 +83,12 @@ class Principal:
         """Raise ForbiddenError unless the scope is held."""
         if not covers(self.scopes, scope):
             raise ForbiddenError(scope)
+
+    def require_session(self) -> MemberSession:
+        """Raise SessionRequiredError unless this is a member in a session."""
+        if self.session is None:
+            raise SessionRequiredError("only a member can do this, in a session of their own")
+        return self.session
 
     def require_fresh(self, now: datetime) -> None:
         """Raise ReauthenticationRequiredError unless this is a member whose password was entered lately."""

@@ -29,6 +29,8 @@ from service.host_checkpoint import HostCheckpoint
 from service.lease import Node
 from service.lease_keeper import LeaseKeeper
 from service.listening import Requests
+from service.member_commands import MemberCommands
+from service.member_sessions import MemberSessions
 from service.metrics import Metrics
 from service.organization_commands import OrganizationCommands
 from service.pacing import Pace
@@ -64,6 +66,7 @@ class Core:
     keys: vault.Keys
     installation: Installation
     commands: TokenCommands
+    members: MemberCommands
     organizations: OrganizationCommands
     clock: DatabaseClock
     signer: Signer
@@ -81,6 +84,7 @@ class Verifying:
     reader: CredentialReader
     verifier: Verifier
     sessions: Sessions
+    member_sessions: MemberSessions
     tail: Tail
 
 

@@ -81,9 +81,7 @@ def derive(key: bytes, label: str, *parts: bytes) -> bytes:
 
     One label means one purpose: two purposes under one label would share a key.
     """
-    return HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=None, info=_framed(label.encode("utf-8"), *parts)).derive(
-        key
-    )
+    return HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=None, info=framed(label.encode("utf-8"), *parts)).derive(key)
 
 
 def _cipher(ring: KeyRing, key_id: str) -> AESGCM:
@@ -95,9 +93,9 @@ def _cipher(ring: KeyRing, key_id: str) -> AESGCM:
 
 
 def _associated(row_id: str, column: str) -> bytes:
-    return _framed(_ASSOCIATED_DATA_LABEL.encode("utf-8"), row_id.encode("utf-8"), column.encode("utf-8"))
+    return framed(_ASSOCIATED_DATA_LABEL.encode("utf-8"), row_id.encode("utf-8"), column.encode("utf-8"))
 
 
-def _framed(*parts: bytes) -> bytes:
-    # Without the lengths ("a", "bc") and ("ab", "c") would be the same bytes.
+def framed(*parts: bytes) -> bytes:
+    """Write parts one after another, each behind its length: ("a", "bc") and ("ab", "c") are not the same bytes."""
     return b"".join(len(part).to_bytes(4, "big") + part for part in parts)

@@ -15,7 +15,7 @@ import structlog
 
 from service.authorization import Principal, token_principal
 from service.availability import is_unavailable
-from service.credential import Credential
+from service.credential import Credential, Verification
 from service.lease import Clock
 from service.verify import Verifier, Watch
 
@@ -42,7 +42,7 @@ class Stream(Protocol):
 class Session:
     """One verified key on one connection, for as long as both last."""
 
-    def __init__(self, sessions: "Sessions", watch: Watch, credential: Credential) -> None:
+    def __init__(self, sessions: "Sessions", watch: Watch[Verification], credential: Credential) -> None:
         self.credential = credential
         self.address: str | None = None
         self.ended = asyncio.Event()

@@ -46,6 +46,9 @@ class Settings:
     pool_size: int
     hash_threads: int
     hash_queue: int
+    sign_in_failures: int
+    sign_in_failures_of_address: int
+    sign_in_window_s: float
     lease_s: float
     cache_size: int
     denials_a_second: int
@@ -177,7 +180,7 @@ def file(text: str) -> Path:
 LONGEST_NODE_NAME: Final = 100
 MOST_CONNECTIONS: Final = MAX_CONNECTIONS - 5
 """What the embedded PostgreSQL has for us: it keeps three for its superuser, and an operator's command needs some."""
-OTHER_CONNECTIONS: Final = 8
+OTHER_CONNECTIONS: Final = 9
 """What a process opens beside its pool: the log's writer, what verifies from memory, and what follows the log."""
 PATH: Final = "a path"
 URL: Final = "a URL such as postgresql://user@host/database"
@@ -229,6 +232,27 @@ OPTIONS: Final = (
     Option(name="pool_size", read=whole(2, 200), default=10, expects="2 to 200", help="database connections"),
     Option(name="hash_threads", read=whole(1, 64), default=2, expects="1 to 64", help="Argon2 threads"),
     Option(name="hash_queue", read=whole(1, 100_000), default=256, expects="1 to 100000", help="waiting hashes"),
+    Option(
+        name="sign_in_failures",
+        read=whole(3, 1_000),
+        default=10,
+        expects="3 to 1000",
+        help="failed sign-ins to an account in a window before the next must wait",
+    ),
+    Option(
+        name="sign_in_failures_of_address",
+        read=whole(3, 100_000),
+        default=100,
+        expects="3 to 100000",
+        help="failed sign-ins from a network address in a window before the next must wait",
+    ),
+    Option(
+        name="sign_in_window_s",
+        read=seconds(1, 86_400),
+        default=900.0,
+        expects="1 to 86400",
+        help="the window of failed sign-ins",
+    ),
     Option(
         name="lease_s",
         read=seconds(0.5, 30),

@@ -4,15 +4,12 @@ The log holds facts, the vault holds what proves a secret: a keyed digest's firs
 verifier to check it with. Its rows travel as companions of the events they belong to.
 """
 
-import asyncio
-import contextlib
 import hmac
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
-import structlog
 
 from events.identifiers import derived_id
 from events.statement import Pool, load
@@ -26,9 +23,6 @@ FIND_REPLAY: Final = load("service.statements", "find_replay")
 FORGET_OLD_REPLAYS: Final = load("service.statements", "forget_old_replays")
 DIGEST_PREFIX_BYTES: Final = 16
 REPLAY_COLUMN: Final = "replays.ciphertext"
-FORGET_EVERY_S: Final = 600
-
-log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,27 +141,6 @@ async def find_replay(pool: Pool, keys: Keys, key: IdempotencyKey) -> Replay | N
 async def forget_old_replays(pool: Pool) -> None:
     """Delete the sealed secrets of replays that are older than 24 hours."""
     await pool.execute(FORGET_OLD_REPLAYS.text)
-
-
-@contextlib.asynccontextmanager
-async def forgetting_replays(pool: Pool) -> AsyncIterator[None]:
-    """Delete sealed replays as they grow older than 24 hours, as long as the process runs."""
-
-    async def forget() -> None:
-        while True:
-            try:
-                await forget_old_replays(pool)
-            except Exception as error:  # noqa: BLE001 -- whatever it was, it is tried again
-                log.warning("replays_not_forgotten", error=type(error).__name__)
-            await asyncio.sleep(FORGET_EVERY_S)
-
-    task = asyncio.create_task(forget(), name="replays")
-    try:
-        yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
 
 
 def bytea(value: bytes) -> str:

@@ -9,7 +9,7 @@ shows any of it.
 import asyncio
 import math
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Generic
 
 import asyncpg
 
@@ -32,20 +32,20 @@ from service.keyring import digesting
 from service.lease import Clock, Node
 from service.secret_format import is_well_formed
 from service.vault import DIGEST_PREFIX_BYTES, Keys
-from service.verified_cache import Entry
+from service.verified_cache import Entry, Proved
 
 MOST_READS: Final = 3
 """How often a key is looked up whose token keeps changing meanwhile."""
 
 
-class Watch:
+class Watch(Generic[Proved]):
     """A secret that is verified again and again; of the secret itself it holds the digests only."""
 
-    def __init__(self, node: Node[Verification], digests: tuple[bytes, ...]) -> None:
+    def __init__(self, node: Node[Proved], digests: tuple[bytes, ...]) -> None:
         self._node = node
         self.digests = digests
 
-    def recall(self) -> Verification | None:
+    def recall(self) -> Proved | None:
         """Answer what memory says of the secret now; None where it cannot tell."""
         for digest in self.digests:
             if (remembered := self._node.recall(digest)) is not None:
@@ -92,7 +92,7 @@ class Verifier:
                 return UNKNOWN
         return None
 
-    def watch(self, presented: str) -> Watch:
+    def watch(self, presented: str) -> Watch[Verification]:
         """Digest a secret once, to recall it as often as something is sent on its word."""
         return Watch(self._node, tuple(self._digests(presented)))
 
@@ -107,7 +107,7 @@ class Verifier:
             return remembered
         return held_against(await self._look_up(self._digests(presented)), wanted)
 
-    async def verify_again(self, watch: Watch) -> Verification:
+    async def verify_again(self, watch: Watch[Verification]) -> Verification:
         """Say whether a secret that was good is good now. Raises as `verify` does."""
         remembered = watch.recall()
         return await self._look_up(watch.digests) if remembered is None else remembered

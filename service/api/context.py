@@ -17,6 +17,7 @@ from projections.tokens import TokenView
 from service.authorization import Caller, Principal, UnauthenticatedError, Visitor
 from service.cursors import Cursors
 from service.log_proofs import LogProofs
+from service.member_commands import MemberCommands
 from service.queries import Queries
 from service.secret_text import SecretText
 from service.signing import SignedCheckpoint
@@ -37,6 +38,7 @@ class Services:
     queries: Queries
     proofs: LogProofs
     commands: TokenCommands
+    members: MemberCommands
     verifier: Verifier
     usage: UsageRecorder
     installation: Installation

@@ -18,6 +18,7 @@ from service.authorization import (
     ForbiddenError,
     ReauthenticationRequiredError,
     RestrictedError,
+    SessionRequiredError,
     UnauthenticatedError,
 )
 from service.availability import is_unavailable
@@ -47,6 +48,7 @@ FormattedError = dict[str, Any]
 # What the layers beneath raise to be told; their messages quote no value.
 _CODES: Final[Mapping[type[Exception], Code]] = {
     ForbiddenError: "FORBIDDEN",
+    SessionRequiredError: "FORBIDDEN",
     RestrictedError: "UNAUTHENTICATED",
     UnauthenticatedError: "UNAUTHENTICATED",
     ReauthenticationRequiredError: "REAUTHENTICATION_REQUIRED",
