@@ -123,6 +123,7 @@ class Streams:
         return group
 
     def _context(self, session: Session, request_id: str) -> Context:
+        session.on_use()
         caller = Caller(principal=session.principal, address=session.address, request_id=request_id)
         return Context(caller=caller, services=self._services)
 

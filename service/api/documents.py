@@ -41,6 +41,7 @@ from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRul
 from service.api.errors import FormattedError, formatted, on_value_error, syntax_error
 from service.api.limits import Cost, Limits, TooComplexError, check_text, survey
 from service.api.passwords import PasswordsAreVariablesRule
+from service.pacing import Pace
 
 SIGN_IN: Final = "signIn"
 COOKIE_CHANGING: Final = frozenset({SIGN_IN, "signOut", "reauthenticate", "changePassword"})
@@ -48,6 +49,8 @@ COOKIE_CHANGING: Final = frozenset({SIGN_IN, "signOut", "reauthenticate", "chang
 SIGN_IN_CHARACTERS: Final = 4_096
 SIGN_IN_TOKENS: Final = 300
 SIGN_IN_DOCUMENTS: Final = 32
+SIGN_IN_DOCUMENTS_A_SECOND: Final = 50
+"""New ones, that is."""
 _SUGGESTION: Final = re.compile(r" Did you mean .*", re.DOTALL)
 
 
@@ -169,19 +172,31 @@ class Documents:
 
 
 class SignIns:
-    """The documents of who presents no credential: those that sign in and do nothing else."""
+    """The documents of who presents no credential: those that sign in and do nothing else.
 
-    def __init__(self, schema: GraphQLSchema, limits: Limits) -> None:
+    A front end sends the same one all the time. New ones are looked at no faster than their pace, so that nobody's
+    documents, which cost milliseconds, hold up the verification of keys.
+    """
+
+    def __init__(self, schema: GraphQLSchema, limits: Limits, pace: Pace) -> None:
+        self._pace = pace
         tokens = min(SIGN_IN_TOKENS, limits.tokens)
         self._limits = replace(limits, source_characters=SIGN_IN_CHARACTERS, tokens=tokens)
         self._documents = Documents(schema, self._limits, documents=SIGN_IN_DOCUMENTS)
 
-    def prepared(self, query: str) -> Prepared | None:
-        """Return the operation or the errors that refuse it, without suggestions; None for what is no sign-in."""
+    async def prepared(self, query: str) -> Prepared | None:
+        """Return the operation or the errors that refuse it, without suggestions; None for what is no sign-in.
+
+        Raises DenialsOverloadError where too many new ones come.
+        """
         prepared = self._documents.recalled(query)
-        if prepared is None and not self._is_sign_in(query):
-            return None
-        prepared = self._documents.prepared(query)
+        if prepared is None:
+            if SIGN_IN not in query or len(query) > SIGN_IN_CHARACTERS:  # most of what nobody sends costs no more
+                return None
+            await self._pace.wait()
+            if not self._is_sign_in(query):
+                return None
+            prepared = self._documents.prepared(query)
         if isinstance(prepared, Operation):
             return prepared
         return tuple({**error, "message": _SUGGESTION.sub("", error["message"])} for error in prepared)

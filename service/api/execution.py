@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from inspect import isawaitable
+from time import monotonic
 from typing import Any, Final, TypeGuard
 
 import orjson
@@ -28,10 +29,11 @@ from graphql import (
 from graphql.utilities import validate_input_value
 from strawberry.execution import optimized_is_awaitable
 
-from service.api.documents import Documents, Operation, Prepared, SignIns
+from service.api.documents import SIGN_IN_DOCUMENTS_A_SECOND, Documents, Operation, Prepared, SignIns
 from service.api.errors import FormattedError, execution_errors, formatted, internal_error, on_value_error
 from service.api.limits import Limits, TooComplexError, check_cost, check_variables
 from service.api.selections import Selection, root_field, shared_variables
+from service.pacing import DenialsOverloadError, Pace
 
 CHANGES_COOKIE: Final = "What signs in or out, or changes the session, needs a plain POST: the answer sets its cookie."
 
@@ -81,7 +83,7 @@ class Executor:
         self._schema: GraphQLSchema = schema._schema  # noqa: SLF001 - Strawberry has no public way to its own schema
         self._limits = limits
         self._documents = Documents(self._schema, limits)
-        self._sign_ins = SignIns(self._schema, limits)
+        self._sign_ins = SignIns(self._schema, limits, Pace(SIGN_IN_DOCUMENTS_A_SECOND, monotonic))
 
     async def execute(self, request: GraphQLRequest, *, context: object, request_id: str, way: Way) -> Execution:
         """Answer a query or a mutation; never raises but when cancelled."""
@@ -102,13 +104,15 @@ class Executor:
     async def sign_in(self, request: GraphQLRequest, *, context: object, request_id: str) -> Execution | None:
         """Answer who presents no credential, which may sign in; None for a document that does anything else."""
         try:
-            prepared = self._sign_ins.prepared(request.query)
+            prepared = await self._sign_ins.prepared(request.query)
             if prepared is None:
                 return None
             operation = self._with(request, prepared)
             if not isinstance(operation, Operation):
                 return Execution(executed=False, errors=operation)
             return await self._run(operation, request.variables, context=context, request_id=request_id)
+        except DenialsOverloadError:
+            return Execution(executed=False, errors=(formatted("UNAVAILABLE", "The service is busy: try again."),))
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller learns the request's id and no more
             return Execution(executed=False, errors=(internal_error(error, request_id),))
 

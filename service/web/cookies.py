@@ -15,6 +15,7 @@ from service.web.origins import Origin, asked_of
 
 HOST_NAME: Final = "__Host-entri_session"
 PLAIN_NAME: Final = "entri_session"
+NAMES: Final = (HOST_NAME, PLAIN_NAME)
 _BLANKS: Final = " \t"
 
 
@@ -25,7 +26,7 @@ def presented_cookie(headers: Headers, public: Origin | None) -> str | None:
     """
     found = list(session_cookies(headers))
     if len(found) > 1:
-        raise CredentialError(400, "Present one session cookie.")
+        raise CredentialError(400, "Present one session cookie.", cookies=tuple(map(cleared_cookie, NAMES)))
     if not found or (found[0][0] == PLAIN_NAME and not is_plain(headers, public)):
         return None
     return found[0][1]
@@ -36,7 +37,7 @@ def session_cookies(headers: Headers) -> Iterator[tuple[str, str]]:
     for line in headers.getall("Cookie", []):
         for pair in line.split(";"):
             name, _, value = pair.partition("=")
-            if (trimmed := name.strip(_BLANKS)) in {HOST_NAME, PLAIN_NAME}:
+            if (trimmed := name.strip(_BLANKS)) in NAMES:
                 yield trimmed, value.strip(_BLANKS)
 
 
@@ -48,19 +49,21 @@ def is_plain(headers: Headers, public: Origin | None) -> bool:
     return not any(origin[:6].lower() == "https:" for origin in headers.getall("Origin", []))
 
 
-def written_cookie(secret: SecretText, *, plain: bool) -> str:
-    """Write the value of the header `Set-Cookie` that hands over a session."""
-    return f"{_name(plain=plain)}={secret.reveal()}; {_attributes(plain=plain)}"
+def name_for(headers: Headers, public: Origin | None) -> str:
+    """Choose the name of the cookie in the answer: the one that came, so that there are never two."""
+    came = {name for name, _ in session_cookies(headers)}
+    return PLAIN_NAME if is_plain(headers, public) and HOST_NAME not in came else HOST_NAME
 
 
-def cleared_cookie(*, plain: bool) -> str:
+def written_cookie(name: str, secret: SecretText) -> str:
+    """Write the value of the header `Set-Cookie` that hands over a session: it lasts as long as the browser."""
+    return f"{name}={secret.reveal()}; {_attributes(name)}"
+
+
+def cleared_cookie(name: str) -> str:
     """Write the value of the header `Set-Cookie` that takes a session's cookie away."""
-    return f"{_name(plain=plain)}=; Max-Age=0; {_attributes(plain=plain)}"
+    return f"{name}=; Max-Age=0; {_attributes(name)}"
 
 
-def _name(*, plain: bool) -> str:
-    return PLAIN_NAME if plain else HOST_NAME
-
-
-def _attributes(*, plain: bool) -> str:
-    return f"Path=/; {'' if plain else 'Secure; '}HttpOnly; SameSite=Lax"
+def _attributes(name: str) -> str:
+    return f"Path=/; {'Secure; ' if name == HOST_NAME else ''}HttpOnly; SameSite=Lax"

@@ -4,7 +4,15 @@ import pytest
 from multidict import CIMultiDict
 
 from service.secret_text import SecretText
-from service.web.cookies import cleared_cookie, is_plain, presented_cookie, written_cookie
+from service.web.cookies import (
+    HOST_NAME,
+    PLAIN_NAME,
+    cleared_cookie,
+    is_plain,
+    name_for,
+    presented_cookie,
+    written_cookie,
+)
 from service.web.credentials import CredentialError
 from service.web.origins import Origin
 
@@ -67,10 +75,11 @@ def test_a_cookie_is_read_by_its_exact_name(line: str, value: str | None) -> Non
 )
 @pytest.mark.parametrize("host", [FAR, NEAR], ids=["far", "near"])
 def test_two_cookies_are_none(lines: tuple[str, ...], host: tuple[str, str]) -> None:
-    """Whichever of the two was planted, nobody need guess; the message quotes neither."""
+    """Whichever of the two was planted, nobody need guess: both are taken away, and the message quotes neither."""
     with pytest.raises(CredentialError) as refused:
         presented(*lines, host=host)
     assert (refused.value.status, refused.value.message) == (400, "Present one session cookie.")
+    assert refused.value.cookies == (cleared_cookie(HOST_NAME), cleared_cookie(PLAIN_NAME))
 
 
 @pytest.mark.parametrize("host", ["localhost", "localhost:8080", "127.0.0.1:1", "[::1]:8080", "LOCALHOST:8080"])
@@ -105,7 +114,23 @@ def test_what_is_written_is_kept_by_browsers_alone() -> None:
     """No script sees it, no other site sends it, and no other host gets it; it lasts as long as the browser."""
     secret = SecretText("abc")
     attributes = "Path=/; Secure; HttpOnly; SameSite=Lax"
-    assert written_cookie(secret, plain=False) == f"__Host-entri_session=abc; {attributes}"
-    assert cleared_cookie(plain=False) == f"__Host-entri_session=; Max-Age=0; {attributes}"
-    assert written_cookie(secret, plain=True) == "entri_session=abc; Path=/; HttpOnly; SameSite=Lax"
-    assert cleared_cookie(plain=True) == "entri_session=; Max-Age=0; Path=/; HttpOnly; SameSite=Lax"
+    assert written_cookie(HOST_NAME, secret) == f"__Host-entri_session=abc; {attributes}"
+    assert cleared_cookie(HOST_NAME) == f"__Host-entri_session=; Max-Age=0; {attributes}"
+    assert written_cookie(PLAIN_NAME, secret) == "entri_session=abc; Path=/; HttpOnly; SameSite=Lax"
+    assert cleared_cookie(PLAIN_NAME) == "entri_session=; Max-Age=0; Path=/; HttpOnly; SameSite=Lax"
+
+
+@pytest.mark.parametrize(
+    ("headers", "name"),
+    [
+        ([FAR], HOST_NAME),
+        ([FAR, ("Cookie", "entri_session=abc")], HOST_NAME),
+        ([NEAR], PLAIN_NAME),
+        ([NEAR, ("Cookie", "entri_session=abc")], PLAIN_NAME),
+        ([NEAR, ("Cookie", "__Host-entri_session=abc")], HOST_NAME),
+    ],
+    ids=str,
+)
+def test_the_name_that_came_is_kept(headers: list[tuple[str, str]], name: str) -> None:
+    """Where a browser sends the one that cannot be planted, that one is written again, so that there are never two."""
+    assert name_for(CIMultiDict(headers), None) == name

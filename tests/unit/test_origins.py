@@ -1,6 +1,8 @@
 """Which page made a request: a browser is believed about its own page, and nothing that is only nearly ours is ours."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from service.web.origins import Origin, Source, read_origin, source_of
@@ -91,6 +93,17 @@ def test_our_own_page(headers: tuple[tuple[str, str], ...]) -> None:
 def test_another_page(headers: tuple[tuple[str, str], ...], public: Origin | None) -> None:
     """Whatever is not exactly ours, or is said twice, is foreign, with the public origin configured and without."""
     assert source(HOST, *headers, public=public) is Source.FOREIGN
+
+
+@given(
+    st.text(alphabet="htps:/.[]@0123456789tokenexamplcv\\\t ,;#?%\N{KELVIN SIGN}", max_size=60),
+    st.sampled_from([None, PUBLIC]),
+)
+def test_no_text_is_ours_but_our_own(text: str, public: Origin | None) -> None:
+    """Whatever an `Origin` is made of, it is ours only if it is spelled as ours."""
+    found = source(HOST, ("Origin", text), public=public)
+    spellings = {"https://tokens.example.com", "https://tokens.example.com:443"}
+    assert (found is Source.OWN) == (text.lower() in spellings and text.isascii())
 
 
 def test_no_page() -> None:

@@ -1,10 +1,13 @@
 """Documents that sign in: told from all others, with passwords as variables only, and what changes the cookie."""
 
+import time
+
 import pytest
 from graphql import GraphQLSchema, build_schema
 
 from service.api.documents import SIGN_IN_CHARACTERS, SIGN_IN_DOCUMENTS, Documents, Operation, Prepared, SignIns
 from service.api.limits import Limits
+from service.pacing import DenialsOverloadError, Pace
 
 PASSWORD = "correct horse battery staple"
 INPUT = "($input: SignInInput!)"
@@ -32,7 +35,7 @@ def schema() -> GraphQLSchema:
 @pytest.fixture
 def sign_ins(schema: GraphQLSchema) -> SignIns:
     """Give what knows the documents of nobody."""
-    return SignIns(schema, Limits())
+    return SignIns(schema, Limits(), Pace(1_000_000, time.monotonic))
 
 
 def messages(prepared: Prepared | None) -> list[str]:
@@ -52,10 +55,10 @@ def messages(prepared: Prepared | None) -> list[str]:
         "mutation ($e: String!, $p: String!) { signIn(input: {email: $e, password: $p}) { __typename } }",
     ],
 )
-def test_what_only_signs_in(sign_ins: SignIns, query: str) -> None:
+async def test_what_only_signs_in(sign_ins: SignIns, query: str) -> None:
     """Under any name, in a fragment or not, from memory or not, with `__typename` or without."""
     for _ in range(2):
-        prepared = sign_ins.prepared(query)
+        prepared = await sign_ins.prepared(query)
         assert isinstance(prepared, Operation)
         assert prepared.changes_cookie
 
@@ -87,9 +90,9 @@ def test_what_only_signs_in(sign_ins: SignIns, query: str) -> None:
         "mutation { ...Nowhere }",
     ],
 )
-def test_what_does_anything_else(sign_ins: SignIns, query: str) -> None:
+async def test_what_does_anything_else(sign_ins: SignIns, query: str) -> None:
     """Whatever it is and whatever is wrong with it, it is no sign-in, and nothing of it is remembered."""
-    assert sign_ins.prepared(query) is None
+    assert await sign_ins.prepared(query) is None
     assert not sign_ins._documents._seen
 
 
@@ -103,17 +106,28 @@ def test_what_does_anything_else(sign_ins: SignIns, query: str) -> None:
         "mutation { ...F } fragment F on Mutation { createToken } fragment F on Mutation { signIn }",
     ],
 )
-def test_a_sign_in_that_is_not_valid_is_told_without_suggestions(sign_ins: SignIns, query: str) -> None:
+async def test_a_sign_in_that_is_not_valid_is_told_without_suggestions(sign_ins: SignIns, query: str) -> None:
     """Who has not signed in learns what is wrong with the document, and no name that is not in it."""
     for _ in range(2):
-        assert "Did you mean" not in "".join(messages(sign_ins.prepared(query)))
+        assert "Did you mean" not in "".join(messages(await sign_ins.prepared(query)))
 
 
-def test_the_memory_of_sign_ins_is_bounded(sign_ins: SignIns) -> None:
+async def test_the_memory_of_sign_ins_is_bounded(sign_ins: SignIns) -> None:
     """However many documents nobody sends, few are remembered."""
     for number in range(2 * SIGN_IN_DOCUMENTS):
-        sign_ins.prepared(f"mutation M{number}{INPUT} {{ signIn(input: $input) {{ __typename }} }}")
+        await sign_ins.prepared(f"mutation M{number}{INPUT} {{ signIn(input: $input) {{ __typename }} }}")
     assert len(sign_ins._documents._seen) == SIGN_IN_DOCUMENTS
+
+
+async def test_new_documents_are_looked_at_at_a_pace(schema: GraphQLSchema) -> None:
+    """Beyond it new ones are turned away, while one that is known is heard and what is none is told so at once."""
+    sign_ins = SignIns(schema, Limits(), Pace(1, lambda: 0.0))
+    known = f"mutation {INPUT} {{ signIn(input: $input) {{ __typename }} }}"
+    assert isinstance(await sign_ins.prepared(known), Operation)
+    with pytest.raises(DenialsOverloadError):
+        await sign_ins.prepared(known + " ")
+    assert isinstance(await sign_ins.prepared(known), Operation)
+    assert await sign_ins.prepared("{ viewer { scopes } }") is None
 
 
 @pytest.mark.parametrize(
