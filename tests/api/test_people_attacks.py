@@ -91,8 +91,8 @@ async def test_a_planted_session_is_none(service: Service) -> None:
     victim, thief = await someone(service, MemberRole.OWNER), await someone(service)
     for of, digest_of in ((victim, thief), (thief, victim)):
         await service.sql(
-            "insert into member_sessions select 'ses_' || md5(random()::text), sha256(d.digest), s.member_id, s.organization,"
-            " s.generation, s.started_at, s.authenticated_at, s.last_seen_at, s.proof"
+            "insert into member_sessions select 'ses_' || md5(random()::text), sha256(d.digest), s.member_id,"
+            " s.organization, s.generation, s.started_at, s.authenticated_at, s.last_seen_at, s.proof"
             " from member_sessions s, member_sessions d where s.id = $1 and d.id = $2",
             of.entered.credential.session.id,
             digest_of.entered.credential.session.id,
@@ -145,7 +145,7 @@ async def test_a_one_time_password_cannot_be_made_to_last(service: Service, alte
 
 
 async def test_an_address_that_was_moved_signs_in_its_owner(service: Service) -> None:
-    """Who writes another's address beside their own account signs in as themselves; a removed one does not come back."""
+    """Who writes another's address beside their own account signs in as themselves; nobody removed comes back."""
     victim, thief = await someone(service, MemberRole.OWNER), await someone(service)
     await service.sql("update people set email_key = 'moved' where member_id = $1", victim.id)
     await service.sql("update people set email_key = $2 where member_id = $1", thief.id, victim.email)
