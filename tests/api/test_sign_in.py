@@ -1,17 +1,21 @@
 """Signing in and out: sessions begin, go on under other ids and end; what is wrong is answered in one way."""
 
 import asyncio
+import os
+from dataclasses import replace
 
 import asyncpg
 import pytest
+from argon2 import PasswordHasher
 
 from events.members import MemberRole
 from events.refusals import Refused
 from service.authorization import RestrictedError, SessionRequiredError, operator
 from service.credential import Failure
 from service.member_commands import WRONG, Entered
+from service.passwords import Passwords
 from service.secret_text import SecretText
-from tests.api.conftest import Service, eventually
+from tests.api.conftest import CHEAP, Service, eventually
 from tests.api.people import (
     PASSWORD,
     again,
@@ -325,3 +329,19 @@ async def session_row(service: Service, of: Entered) -> asyncpg.Record:
     """Read the row of a session."""
     (row,) = await service.sql("select * from member_sessions where id = $1", of.credential.session.id)
     return row
+
+
+async def test_a_password_is_hashed_anew_when_that_costs_more(service: Service) -> None:
+    """A sign-in after the cost was raised replaces the verifier; no session ends by that."""
+    member = await someone(service)
+    own = commands(service)
+    dearer = replace(CHEAP, hasher=PasswordHasher(time_cost=2, memory_cost=2048, parallelism=1))
+    passwords = Passwords(lambda: service.entrances.core.keys.peppers, os.urandom, cost=dearer)
+    entered(await replace(own, passwords=passwords).sign_in(member.email, SecretText(PASSWORD)))
+    await passwords.close()
+    (row,) = await service.sql("select verifier, generation from passwords where member_id = $1", member.id)
+    assert "m=2048,t=2" in row["verifier"]
+    assert await goes_on(service, member.cookie)
+    assert await goes_on(service, (await again(service, member)).cookie)
+    (row,) = await service.sql("select verifier from passwords where member_id = $1", member.id)
+    assert "m=1024,t=1" in row["verifier"]
