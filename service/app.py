@@ -38,6 +38,7 @@ from service.growth import Growth
 from service.hashing import HashingPool
 from service.host_checkpoint import FILE_NAME, HostCheckpoint
 from service.key_files import open_key_file, open_log_key
+from service.keyring import KeyRing
 from service.lease import Node
 from service.lease_keeper import CLOCK, LeaseKeeper, Membership
 from service.listening import Door, Requests, bound_sockets, is_loopback, listening, url_of
@@ -117,12 +118,16 @@ def make_members(settings: Settings, keys: vault.Keys, decisions: MemberDecision
         address=settings.sign_in_failures_of_address,
         window=timedelta(seconds=settings.sign_in_window_s),
     )
+
+    def peppers() -> KeyRing:
+        return keys.peppers
+
     return MemberCommands(
         pool=decisions.pool,
         decisions=decisions,
-        passwords=Passwords(keys.peppers, os.urandom),
-        sessions=SessionKeys(keys.peppers, os.urandom),
-        throttle=Throttle(decisions.pool, keys.peppers, limits),
+        passwords=Passwords(peppers, os.urandom),
+        sessions=SessionKeys(peppers, os.urandom),
+        throttle=Throttle(decisions.pool, peppers, limits),
         failed=FailedSignIns(decisions.writer, clock=decisions.clock, random_bytes=os.urandom),
         counts=SignInCounts(),
     )

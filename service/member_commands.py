@@ -119,7 +119,7 @@ class MemberCommands:
         """Enter the password again: the session goes on under another id. Raises as `sign_in`, and as `sign_out`."""
         session = caller.principal.require_session()
         async with self._try(("member", caller.principal.actor.id), caller.address) as charged:
-            found = await self._own_password(caller, session, password)
+            found = await self._own_password(caller, password, field="password")
             if isinstance(found, Refused):
                 return found
             made = self._make(found, generation=found["generation"], started_at=found["started_at"])
@@ -135,7 +135,7 @@ class MemberCommands:
         """Replace the password: other sessions end, this one goes on under another id. Raises as `reauthenticate`."""
         session = caller.principal.require_session()
         async with self._try(("member", caller.principal.actor.id), caller.address) as charged:
-            found = await self._own_password(caller, session, current)
+            found = await self._own_password(caller, current, field="currentPassword")
             if isinstance(found, Refused):
                 return found
             if (problem := await self._problem_with(new, found, current)) is not None:
@@ -296,18 +296,18 @@ class MemberCommands:
         outcome = await self.decisions.observe(event, caller, rows, acting=acting, is_restricting=False)
         return None if isinstance(outcome, ActorRestricted) else Entered(cookie=made.secret, credential=credential)
 
-    async def _own_password(
-        self, caller: Caller, session: MemberSession, password: SecretText
-    ) -> asyncpg.Record | Refused:
+    async def _own_password(self, caller: Caller, password: SecretText, *, field: str) -> asyncpg.Record | Refused:
         """Verify the password of the member whose session it is. Raises RestrictedError where that has ended."""
-        member_id = caller.principal.actor.id
-        found = await self.pool.fetchrow(FIND_OWN_PASSWORD.text, session.id, member_id)
+        principal = caller.principal
+        found = await self.pool.fetchrow(FIND_OWN_PASSWORD.text, principal.require_session().id, principal.actor.id)
         if found is None:
             raise RestrictedError("the session has ended")
         matches = await self.passwords.matches(password, kept_of(found))
         if matches and not found["is_expired"]:
             return found
-        return self._wrong(found, caller.address, matches=matches)
+        self._wrong(found, caller.address, matches=matches)
+        message = "is wrong"
+        return Refused((Refusal(code=RefusalCode.WRONG_CREDENTIALS, message=message, field=("input", field)),))
 
     async def _problem_with(self, new: SecretText, found: asyncpg.Record, current: SecretText) -> str | None:
         organization = await find_organization(self.pool, found["organization"])

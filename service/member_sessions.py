@@ -29,9 +29,10 @@ from service.authorization import MemberSession
 from service.credential import Failure, MemberCredential, MemberVerification
 from service.credential_reader import CredentialReader, ReadingUnavailableError
 from service.denials import Denials
+from service.derived_peppers import DerivedPeppers
 from service.keyring import KeyRing, digesting
 from service.lease import Clock, Node
-from service.sealing import derive, framed
+from service.sealing import framed
 from service.secret_text import SecretText
 from service.vault import bytea
 from service.verified_cache import Entry
@@ -77,18 +78,26 @@ class NewSession:
 class SessionKeys:
     """Makes and proves sessions: all that is done with a cookie and the peppers."""
 
-    def __init__(self, peppers: KeyRing, random_bytes: Callable[[int], bytes]) -> None:
-        digest_keys = peppers.derived(lambda pepper: derive(pepper, DIGEST_LABEL))
-        self.digests = digesting(digest_keys)
-        """A cookie's digest under every readable pepper, the writing one first."""
-        self._proof_keys = tuple(peppers.derived(lambda pepper: derive(pepper, PROOF_LABEL)).all)
+    def __init__(self, peppers: Callable[[], KeyRing], random_bytes: Callable[[int], bytes]) -> None:
+        """Take what says the peppers now."""
+        self._digest_keys = DerivedPeppers(peppers, DIGEST_LABEL)
+        self._proof_keys = DerivedPeppers(peppers, PROOF_LABEL)
+        self._digested_with = self._digest_keys.ring
+        self._digests = digesting(self._digested_with)
         self._random_bytes = random_bytes
+
+    def digests(self, cookie: str) -> list[bytes]:
+        """Digest a cookie under every readable pepper, the writing one first."""
+        if (ring := self._digest_keys.ring) is not self._digested_with:
+            self._digested_with, self._digests = ring, digesting(ring)
+        return self._digests(cookie)
 
     def make(self, start: SessionStart) -> NewSession:
         """Make a session with an id and a cookie that nobody had before."""
         session_id = new_id("ses", start.authenticated_at, self._random_bytes)
         secret = urlsafe_b64encode(self._random_bytes(SECRET_BYTES)).decode().rstrip("=")
         digest = self.digests(secret)[0]
+        proof_key, *_ = self._proof_keys.ring.all
         row = {
             "id": session_id,
             "digest": bytea(digest),
@@ -98,13 +107,12 @@ class SessionKeys:
             "started_at": utc_text(start.started_at),
             "authenticated_at": utc_text(start.authenticated_at),
             "last_seen_at": utc_text(start.authenticated_at),
-            "proof": bytea(proof(self._proof_keys[0], digest, session_id=session_id, start=start)),
+            "proof": bytea(proof(proof_key, digest, session_id=session_id, start=start)),
         }
         return NewSession(id=session_id, secret=SecretText(secret), start=start, row=row)
 
-    def proves(self, digests: Sequence[bytes], row: asyncpg.Record) -> bool:
-        """Say whether a row is the session that was made with the cookie of these digests, unaltered."""
-        place = digests.index(row["asked"])
+    def proves(self, row: asyncpg.Record) -> bool:
+        """Say whether a row is the session that was made with the cookie of the digest asked for, unaltered."""
         start = SessionStart(
             member_id=row["member_id"],
             organization=row["organization"],
@@ -112,8 +120,8 @@ class SessionKeys:
             started_at=row["started_at"],
             authenticated_at=row["authenticated_at"],
         )
-        made = proof(self._proof_keys[place], row["asked"], session_id=row["id"], start=start)
-        return hmac.compare_digest(made, row["proof"])
+        made = [proof(key, row["asked"], session_id=row["id"], start=start) for key in self._proof_keys.ring.all]
+        return any(hmac.compare_digest(one, row["proof"]) for one in made)
 
 
 def proof(key: bytes, digest: bytes, *, session_id: str, start: SessionStart) -> bytes:
@@ -219,7 +227,7 @@ class MemberSessions:
             if not self._node.is_current(found.epoch, found.sent_s, incarnation):
                 continue
             row = found.row
-            if row is None or not self._keys.proves(digests, row):
+            if row is None or not self._keys.proves(row):
                 return self._denied(digests, Failure.UNKNOWN)
             if row["left_s"] <= 0 and row["id"] in self._seen:
                 await self._catch_up()  # it was used here in time, which the database does not know yet

@@ -25,9 +25,10 @@ from argon2 import PasswordHasher
 from argon2.profiles import RFC_9106_LOW_MEMORY
 
 from events.registry import utc_text
+from service.derived_peppers import DerivedPeppers
 from service.hashing import Cost, HashingPool
 from service.keyring import KEY_BYTES, KeyRing, UnknownKeyError
-from service.sealing import derive, framed
+from service.sealing import framed
 from service.secret_text import SecretText
 
 SHORTEST: Final = 12
@@ -96,8 +97,11 @@ def kept_of(row: asyncpg.Record) -> Kept:
 class Passwords:
     """Hashes and verifies passwords, a few at a time; `close` when nothing is verified any more."""
 
-    def __init__(self, peppers: KeyRing, random_bytes: Callable[[int], bytes], *, cost: Cost = COST) -> None:
-        self._keys = peppers.derived(lambda pepper: derive(pepper, LABEL))
+    def __init__(
+        self, peppers: Callable[[], KeyRing], random_bytes: Callable[[int], bytes], *, cost: Cost = COST
+    ) -> None:
+        """Take what says the peppers now."""
+        self._peppers = DerivedPeppers(peppers, LABEL)
         self._nobodys = verifier_of_nothing(cost, random_bytes)
         self._hashing = HashingPool(
             threads=THREADS, queue_bound=MOST_WAITING, cost=cost, begin_thread=lower_priority_of_thread
@@ -110,7 +114,7 @@ class Passwords:
 
     async def keep(self, password: SecretText, terms: Terms) -> Kept:
         """Hash a password that is to be kept. Raises HashingOverloadError."""
-        pepper_id = self._keys.writing_id
+        pepper_id = self._peppers.ring.writing_id
         verifier = await self._hashing.hash(self._digest(password, terms, pepper_id))
         return Kept(terms=terms, verifier=verifier, pepper_id=pepper_id)
 
@@ -126,16 +130,17 @@ class Passwords:
 
     def is_outdated(self, kept: Kept) -> bool:
         """Say whether a password should be hashed anew, now that it is known: the cost or the pepper is another."""
-        return kept.pepper_id != self._keys.writing_id or self._hashing.is_outdated(kept.verifier)
+        return kept.pepper_id != self._peppers.ring.writing_id or self._hashing.is_outdated(kept.verifier)
 
     async def close(self) -> None:
         """Refuse further passwords and wait for the threads."""
         await self._hashing.close()
 
     def _digest(self, password: SecretText, terms: Terms, pepper_id: str) -> bytes:
-        key = self._keys.key(pepper_id)
+        ring = self._peppers.ring
+        key = ring.key(pepper_id)
         if key is None:
-            raise UnknownKeyError(f"a pepper is not loaded; loaded are {', '.join(self._keys.ids)}")
+            raise UnknownKeyError(f"a pepper is not loaded; loaded are {', '.join(ring.ids)}")
         conditions = (
             terms.organization,
             terms.member_id,

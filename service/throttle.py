@@ -8,14 +8,15 @@ which only a keyed digest is kept. Must never tell the two apart.
 import hmac
 import ipaddress
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
 from events.statement import Pool, load
+from service.derived_peppers import DerivedPeppers
 from service.keyring import KeyRing
-from service.sealing import derive, framed
+from service.sealing import framed
 
 CHARGE_ATTEMPTS: Final = load("service.statements", "charge_attempts")
 TAKE_BACK_ATTEMPT: Final = load("service.statements", "take_back_attempt")
@@ -54,9 +55,9 @@ class Charged:
 class Throttle:
     """Counts tries to sign in."""
 
-    def __init__(self, pool: Pool, peppers: KeyRing, limits: Limits) -> None:
+    def __init__(self, pool: Pool, peppers: Callable[[], KeyRing], limits: Limits) -> None:
         self._pool = pool
-        (self._key, *_) = peppers.derived(lambda pepper: derive(pepper, LABEL)).all
+        self._peppers = DerivedPeppers(peppers, LABEL)
         self._window = limits.window
         self._of_account, self._of_address = limits.window / limits.account, limits.window / limits.address
 
@@ -93,7 +94,8 @@ class Throttle:
             await self._pool.execute(TAKE_BACK_ATTEMPT.text, key, spacing)
 
     def _digest(self, *parts: str) -> bytes:
-        return hmac.digest(self._key, framed(*(part.encode("utf-8", "surrogatepass") for part in parts)), "sha256")
+        key, *_ = self._peppers.ring.all
+        return hmac.digest(key, framed(*(part.encode("utf-8", "surrogatepass") for part in parts)), "sha256")
 
 
 def network_of(address: str) -> str:

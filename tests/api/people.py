@@ -100,3 +100,13 @@ async def verified(service: Service, cookie: str) -> MemberVerification:
 async def goes_on(service: Service, cookie: str) -> bool:
     """Say whether a cookie's session goes on."""
     return (await verified(service, cookie)).failure is None
+
+
+async def attempts_of(service: Service, member_id: str) -> float:
+    """Say how many failed tries in a member's own session are counted."""
+    throttle = commands(service).throttle
+    key = throttle._digest("account", "member", member_id)
+    rows = await service.sql(
+        "select extract(epoch from due_at - now())::float8 as due_s from sign_in_attempts where key = $1", key
+    )
+    return round(rows[0]["due_s"] / throttle._of_account.total_seconds()) if rows else 0

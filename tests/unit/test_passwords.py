@@ -5,7 +5,7 @@ import os
 import sys
 import threading
 import unicodedata
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -47,10 +47,16 @@ CHEAP = Cost(
 )
 
 
+def ring(keys: dict[str, bytes]) -> Callable[[], KeyRing]:
+    """Say peppers that stay the same."""
+    made = KeyRing(keys)
+    return lambda: made
+
+
 @pytest.fixture
 async def passwords() -> AsyncIterator[Passwords]:
     """Hash at a cost that a test can afford."""
-    made = Passwords(KeyRing({"k1": OLD}), os.urandom, cost=CHEAP)
+    made = Passwords(ring({"k1": OLD}), os.urandom, cost=CHEAP)
     yield made
     await made.close()
 
@@ -141,7 +147,7 @@ async def test_an_expiry_is_part_of_the_terms(passwords: Passwords) -> None:
 async def test_a_verifier_is_worth_nothing_without_the_pepper(passwords: Passwords) -> None:
     """Under another pepper of the same name nothing matches; a pepper that is not loaded is our trouble."""
     kept = await passwords.keep(PASSWORD, TERMS)
-    others = Passwords(KeyRing({"k1": NEW}), os.urandom, cost=CHEAP)
+    others = Passwords(ring({"k1": NEW}), os.urandom, cost=CHEAP)
     assert not await others.matches(PASSWORD, kept)
     with pytest.raises(UnknownKeyError):
         await others.matches(PASSWORD, replace(kept, pepper_id="k9"))
@@ -152,9 +158,9 @@ async def test_it_is_noticed_what_should_be_hashed_anew(passwords: Passwords) ->
     """Another writing pepper or another cost outdates a verifier, which goes on to match."""
     kept = await passwords.keep(PASSWORD, TERMS)
     assert not passwords.is_outdated(kept)
-    later = Passwords(KeyRing({"k2": NEW, "k1": OLD}), os.urandom, cost=CHEAP)
+    later = Passwords(ring({"k2": NEW, "k1": OLD}), os.urandom, cost=CHEAP)
     dearer = Passwords(
-        KeyRing({"k1": OLD}), os.urandom, cost=replace(CHEAP, hasher=PasswordHasher(memory_cost=2048, time_cost=1))
+        ring({"k1": OLD}), os.urandom, cost=replace(CHEAP, hasher=PasswordHasher(memory_cost=2048, time_cost=1))
     )
     for newer in (later, dearer):
         assert await newer.matches(PASSWORD, kept)
@@ -193,7 +199,7 @@ async def test_what_is_kept_shows_nothing(passwords: Passwords) -> None:
 
 async def test_few_are_hashed_at_once_and_few_wait() -> None:
     """Beyond the threads and the queue a password is refused at once, before any hashing."""
-    passwords = Passwords(KeyRing({"k1": OLD}), os.urandom)
+    passwords = Passwords(ring({"k1": OLD}), os.urandom)
     calls = [asyncio.create_task(passwords.matches(PASSWORD, None)) for _ in range(THREADS + MOST_WAITING)]
     await asyncio.sleep(0)  # all of them run up to their wait
     with pytest.raises(HashingOverloadError):
@@ -231,3 +237,15 @@ def test_one_time_passwords_are_acceptable_and_differ() -> None:
         assert problem_with(SecretText(text), ()) is None
         assert len(text) == 29
         assert not set("01ilo") & set(text)
+
+
+async def test_a_new_pepper_is_written_under_at_once() -> None:
+    """When the peppers are replaced, new passwords are under the new one, and old ones go on to match."""
+    rings = [KeyRing({"k1": OLD})]
+    passwords = Passwords(lambda: rings[-1], os.urandom, cost=CHEAP)
+    kept = await passwords.keep(PASSWORD, TERMS)
+    rings.append(KeyRing({"k2": NEW, "k1": OLD}))
+    assert await passwords.matches(PASSWORD, kept)
+    assert passwords.is_outdated(kept)
+    assert (await passwords.keep(PASSWORD, TERMS)).pepper_id == "k2"
+    await passwords.close()
