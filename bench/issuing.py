@@ -76,11 +76,14 @@ def secret_row(state: TokenState) -> dict[str, Any]:
     issued = Issued(
         secret=SecretText(""),
         hint=HINT,
+        organization=state.organization,
+        token_id=state.id,
+        generation=state.generation,
         digest_prefix=os.urandom(DIGEST_PREFIX_BYTES),
         pepper_id="p1",
         verifier=VERIFIER,
     )
-    return issued.row(token_id=state.id, generation=state.generation, organization=state.organization)
+    return issued.row()
 
 
 async def organizations(core: Core, *, count: int) -> list[Principal]:

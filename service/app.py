@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import cast
 
 import structlog
@@ -17,7 +18,6 @@ from aiohttp import web
 from events.statement import Pool
 from events.writer import LogWriter
 from projections.runner import CatchUp
-from service import vault
 from service.api.context import Services
 from service.api.execution import Executor
 from service.api.limits import Limits
@@ -28,16 +28,18 @@ from service.credential import Credential, MemberVerification, Verification
 from service.credential_reader import CredentialReader
 from service.database import open_database, prepare
 from service.database_clock import DatabaseClock
+from service.draining import Drain
 from service.enforcement import Enforcer
 from service.entrances import Core, Entrances, Lag, Verifying
 from service.failed_sign_ins import FailedSignIns, recording_failures
-from service.forgetting import forgetting
+from service.forgetting import forget_what_ended, forgetting
 from service.garbage import setting_aside
 from service.generations import settled
 from service.growth import Growth
 from service.hashing import HashingPool
 from service.host_checkpoint import FILE_NAME, HostCheckpoint
-from service.key_files import open_key_file, open_log_key
+from service.key_files import open_log_key
+from service.key_following import KeyFollower
 from service.keyring import KeyRing
 from service.lease import Node
 from service.lease_keeper import CLOCK, LeaseKeeper, Membership
@@ -63,7 +65,7 @@ from service.token_commands import TokenCommands
 from service.tree_keeper import TreeKeeper
 from service.tree_proofs import TreeProofs
 from service.usage import UsageRecorder, UsageSettings, recording
-from service.vault import forget_old_replays
+from service.vault import Keys
 from service.verified_cache import VerifiedCache
 from service.verify import Verifier
 from service.web import graphql, health, verification
@@ -82,7 +84,7 @@ async def open_core(settings: Settings) -> AsyncIterator[Core]:
         for name in await prepare(database):
             log.info("migrated", migration=name)
         pool = await stack.enter_async_context(database.pool(settings.pool_size))
-        keys = await open_keys(pool, settings)
+        keys = (await stack.enter_async_context(key_follower(pool, settings))).keys
         signer, host = await open_signer(pool, settings)
         hashing = HashingPool(threads=settings.hash_threads, queue_bound=settings.hash_queue)
         stack.push_async_callback(hashing.close)
@@ -111,7 +113,7 @@ async def open_core(settings: Settings) -> AsyncIterator[Core]:
         )
 
 
-def make_members(settings: Settings, keys: vault.Keys, decisions: MemberDecisions) -> MemberCommands:
+def make_members(settings: Settings, keys: Keys, decisions: MemberDecisions) -> MemberCommands:
     """Put together what the commands on members need."""
     limits = SignInLimits(
         account=settings.sign_in_failures,
@@ -125,6 +127,7 @@ def make_members(settings: Settings, keys: vault.Keys, decisions: MemberDecision
     return MemberCommands(
         pool=decisions.pool,
         decisions=decisions,
+        keys=keys,
         passwords=Passwords(peppers, os.urandom),
         sessions=SessionKeys(peppers, os.urandom),
         throttle=Throttle(decisions.pool, peppers, limits),
@@ -133,16 +136,18 @@ def make_members(settings: Settings, keys: vault.Keys, decisions: MemberDecision
     )
 
 
-async def open_keys(pool: Pool, settings: Settings) -> vault.Keys:
-    """Load the keys that live outside the database, or create them on an empty vault."""
-    pepper_file = settings.pepper_file or settings.data_dir / "pepper.key"
-    kek_file = settings.kek_file or settings.data_dir / "kek.key"
-    return vault.Keys(
-        peppers=await open_key_file(pool, "pepper", pepper_file, os.urandom),
-        keks=await open_key_file(pool, "kek", kek_file, os.urandom),
-        prefix=settings.secret_prefix,
-        random_bytes=os.urandom,
-    )
+def key_files(settings: Settings) -> dict[str, Path]:
+    """Say where the keys that live outside the database are, by kind."""
+    return {
+        "pepper": settings.pepper_file or settings.data_dir / "pepper.key",
+        "kek": settings.kek_file or settings.data_dir / "kek.key",
+    }
+
+
+def key_follower(pool: Pool, settings: Settings) -> KeyFollower:
+    """Load the keys that live outside the database, or create them on an empty vault, and follow their files."""
+    called = f"{settings.node_name or socket.gethostname()} (process {os.getpid()})"
+    return KeyFollower(pool, key_files(settings), called=called, prefix=settings.secret_prefix)
 
 
 async def open_signer(pool: Pool, settings: Settings) -> tuple[Signer, HostCheckpoint]:
@@ -164,8 +169,10 @@ async def open_node(core: Core) -> AsyncIterator[Verifying]:
         CredentialReader(connect, CLOCK.steady) as reader,
         CredentialReader(connect, CLOCK.steady, statement=FIND_SESSIONS, connections=1) as session_reader,
         Enforcer(connect, CLOCK.steady) as enforcer,
+        Drain(core.pool, core.hashing) as drain,
     ):
         verifier = Verifier(node, reader, keys=core.keys, hashing=core.hashing, clock=CLOCK)
+        verifier.drain, drain.on_moved = drain, lambda moved: node.remember_too(moved.digest, moved.new_digest)
         sessions = Sessions(CLOCK)
         # Digests of keys and of cookies are made under different keys: what is found by one is what it was kept as.
         member_node = cast("Node[MemberVerification]", node)
@@ -352,9 +359,9 @@ async def serving_on(
         await stack.enter_async_context(recording_failures(core.members.failed))
         sessions = entrances.verifying.member_sessions
         await stack.enter_async_context(noting(sessions))
-        forget_replays = partial(forget_old_replays, core.pool)
+        forget_secrets = partial(forget_what_ended, core.pool)
         await stack.enter_async_context(
-            forgetting(forget_replays, sessions.forget_ended, core.members.throttle.forget_paid)
+            forgetting(forget_secrets, sessions.forget_ended, core.members.throttle.forget_paid)
         )
         app = make_web_app(entrances, expose(entrances.expose))
         idle_s, drain_s = settings.header_timeout_s, settings.drain_s

@@ -7,11 +7,20 @@ from typing import Final
 
 import structlog
 
+from events.statement import Pool
 from projections.runner import stopped
+from service.seals import forget_ended_seals
+from service.vault import forget_old_replays
 
 FORGET_EVERY_S: Final = 600
 
 log = structlog.get_logger(__name__)
+
+
+async def forget_what_ended(pool: Pool) -> None:
+    """Delete from the vault what has had its time: sealed replays after 24 hours, seals of secrets that have ended."""
+    await forget_old_replays(pool)
+    await forget_ended_seals(pool)
 
 
 @contextlib.asynccontextmanager

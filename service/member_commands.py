@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 import asyncpg
 
@@ -43,6 +43,7 @@ from service.passwords import Passwords, Terms, kept_of, normalised, one_time_pa
 from service.people import Person, address_key, address_problems, find_address, forget_person, person_row
 from service.secret_text import SecretText
 from service.throttle import Charged, RateLimitedError, Throttle
+from service.vault import Keys
 
 FIND_SIGN_IN: Final = load("service.statements", "find_sign_in")
 FIND_OWN_PASSWORD: Final = load("service.statements", "find_own_password")
@@ -74,6 +75,7 @@ class MemberCommands:
 
     pool: Pool
     decisions: MemberDecisions
+    keys: Keys
     passwords: Passwords
     sessions: SessionKeys
     throttle: Throttle
@@ -141,17 +143,7 @@ class MemberCommands:
             if (problem := await self._problem_with(new, found, current)) is not None:
                 await self._succeeded(charged)
                 return Refused((invalid("newPassword", problem),))
-            terms = Terms(organization=found["organization"], member_id=found["member_id"])
-            kept = await self.passwords.keep(new, terms)
-            generation = found["generation"] + 1
-            made = self._make(found, generation=generation, started_at=found["started_at"])
-            rows: Rows = {
-                "people_ended_sessions": [{"member_id": terms.member_id, "session_id": None}],
-                "people_passwords": [password_row(kept, generation=generation)],
-                "people_sessions": [made.row],
-            }
-            command = ChangePassword(member_id=terms.member_id)
-            done = await self.decisions.carry_out(Change(caller=caller, command=command, rows=rows))
+            made, done = await self._replace_password(caller, found, new)
             await self._succeeded(charged)
         if isinstance(done, Refused):
             return done
@@ -176,14 +168,9 @@ class MemberCommands:
 
         if (refused := await check({})) is not None:  # before the hash is paid for
             return refused
-        password, kept_row = await self._one_time_password(principal.organization, person.member_id, generation=1)
-        rows: Rows = {
-            "people_new": [person_row(person, principal.organization)],
-            "people_passwords": [kept_row],
-        }
         command = AddMember(member_id=person.member_id, role=role)
-        done = await self.decisions.carry_out(Change(caller=caller, command=command, rows=rows, check=check))
-        return done if isinstance(done, Refused) else replace(done, one_time_password=password)
+        rows: Rows = {"people_new": [person_row(person, principal.organization)]}
+        return await self._with_new_password(Change(caller=caller, command=command, rows=rows, check=check))
 
     async def change_role(self, caller: Caller, *, member_id: str, role: MemberRole) -> MemberDone | Refused:
         """Give a member another role."""
@@ -224,14 +211,9 @@ class MemberCommands:
             organization = await self.pool.fetchval(FIND_ORGANIZATION_OF_PERSON.text, member_id)
         if organization is None:
             return no_member()
-        password, kept_row = await self._one_time_password(organization, member_id, generation=1)
-        rows: Rows = {
-            "people_ended_sessions": [{"member_id": member_id, "session_id": None}],
-            "people_passwords": [kept_row],
-        }
+        rows: Rows = {"people_ended_sessions": [{"member_id": member_id, "session_id": None}]}
         command = ChangePassword(member_id=member_id)
-        done = await self.decisions.carry_out(Change(caller=operator(organization), command=command, rows=rows))
-        return done if isinstance(done, Refused) else replace(done, one_time_password=password)
+        return await self._with_new_password(Change(caller=operator(organization), command=command, rows=rows))
 
     async def forget(self, member_id: str) -> Refused | None:
         """Erase the name and the address of a member who was removed."""
@@ -284,16 +266,17 @@ class MemberCommands:
     ) -> Entered | None:
         """Append that a member signed in, with the session; None where the password is another by then."""
         kept, generation = kept_of(found), found["generation"]
-        made = self._make(found, generation=generation, started_at=None)
-        rows: Rows = {"people_sessions": [made.row]}
-        if self.passwords.is_outdated(kept):
-            kept = await self.passwords.keep(password, kept.terms)
-            rows["people_rehashed"] = [password_row(kept, generation=generation)]
-        credential = credential_of(made, MemberRole(found["role"]), must_change=found["must_change"])
-        caller = Caller(principal=credential.principal, address=address, request_id=request_id)
-        event = SignedIn(member_id=credential.member_id)
-        acting = f"{credential.member_id}:{generation}"
-        outcome = await self.decisions.observe(event, caller, rows, acting=acting, is_restricting=False)
+        with self.keys.writing():
+            made = self._make(found, generation=generation, started_at=None)
+            rows: Rows = {"people_sessions": [made.row]}
+            if self.passwords.is_outdated(kept):
+                kept = await self.passwords.keep(password, kept.terms)
+                rows["people_rehashed"] = [password_row(kept, generation=generation)]
+            credential = credential_of(made, MemberRole(found["role"]), must_change=found["must_change"])
+            caller = Caller(principal=credential.principal, address=address, request_id=request_id)
+            event = SignedIn(member_id=credential.member_id)
+            acting = f"{credential.member_id}:{generation}"
+            outcome = await self.decisions.observe(event, caller, rows, acting=acting, is_restricting=False)
         return None if isinstance(outcome, ActorRestricted) else Entered(cookie=made.secret, credential=credential)
 
     async def _own_password(self, caller: Caller, password: SecretText, *, field: str) -> asyncpg.Record | Refused:
@@ -327,13 +310,36 @@ class MemberCommands:
         done = MemberDone(member_id=event.member_id, position=None)
         return replace(done, enforcement=await self.decisions.enforce(event.member_id, is_new=True))
 
-    async def _one_time_password(
-        self, organization: str, member_id: str, *, generation: int
-    ) -> tuple[SecretText, dict[str, Any]]:
+    async def _with_new_password(self, change: Change) -> MemberDone | Refused:
+        """Carry out what gives a member a one-time password."""
+        terms = Terms(
+            organization=change.caller.principal.organization,
+            member_id=change.command.member_id,
+            must_change=True,
+            expires_at=self.decisions.clock() + ONE_TIME_PASSWORD_LASTS,
+        )
         password = one_time_password(self.decisions.random_bytes)
-        expires_at = self.decisions.clock() + ONE_TIME_PASSWORD_LASTS
-        terms = Terms(organization=organization, member_id=member_id, must_change=True, expires_at=expires_at)
-        return password, password_row(await self.passwords.keep(password, terms), generation=generation)
+        with self.keys.writing():
+            kept = await self.passwords.keep(password, terms)
+            rows: Rows = {**change.rows, "people_passwords": [password_row(kept, generation=1)]}
+            done = await self.decisions.carry_out(replace(change, rows=rows))
+        return done if isinstance(done, Refused) else replace(done, one_time_password=password)
+
+    async def _replace_password(
+        self, caller: Caller, found: asyncpg.Record, new: SecretText
+    ) -> tuple[NewSession, MemberDone | Refused]:
+        terms = Terms(organization=found["organization"], member_id=found["member_id"])
+        generation = found["generation"] + 1
+        with self.keys.writing():
+            kept = await self.passwords.keep(new, terms)
+            made = self._make(found, generation=generation, started_at=found["started_at"])
+            rows: Rows = {
+                "people_ended_sessions": [{"member_id": terms.member_id, "session_id": None}],
+                "people_passwords": [password_row(kept, generation=generation)],
+                "people_sessions": [made.row],
+            }
+            command = ChangePassword(member_id=terms.member_id)
+            return made, await self.decisions.carry_out(Change(caller=caller, command=command, rows=rows))
 
     def _make(self, found: asyncpg.Record, *, generation: int, started_at: datetime | None) -> NewSession:
         now = self.decisions.clock()

@@ -82,14 +82,14 @@ class SessionKeys:
         """Take what says the peppers now."""
         self._digest_keys = DerivedPeppers(peppers, DIGEST_LABEL)
         self._proof_keys = DerivedPeppers(peppers, PROOF_LABEL)
-        self._digested_with = self._digest_keys.ring
-        self._digests = digesting(self._digested_with)
+        self.digested_with = self._digest_keys.ring
+        self._digests = digesting(self.digested_with)
         self._random_bytes = random_bytes
 
     def digests(self, cookie: str) -> list[bytes]:
         """Digest a cookie under every readable pepper, the writing one first."""
-        if (ring := self._digest_keys.ring) is not self._digested_with:
-            self._digested_with, self._digests = ring, digesting(ring)
+        if (ring := self._digest_keys.ring) is not self.digested_with:
+            self.digested_with, self._digests = ring, digesting(ring)
         return self._digests(cookie)
 
     def make(self, start: SessionStart) -> NewSession:
@@ -174,7 +174,7 @@ class MemberSessions:
 
     def watch(self, cookie: str) -> Watch[MemberVerification]:
         """Digest a cookie once, to recall its session as often as something is sent on its word."""
-        return Watch(self._node, tuple(self._keys.digests(cookie)))
+        return Watch(self._node, tuple(self._keys.digests(cookie)), self._keys.digested_with)
 
     async def verify_again(self, watch: Watch[MemberVerification]) -> MemberVerification:
         """Say whether a session that went on goes on now. Raises as `verify` does."""

@@ -117,12 +117,19 @@ class TokenCommands:
         # Decided once before the hash is paid for; decided again, with the hint, when it is appended.
         if isinstance(refused := judge(caller.principal, command, state, now=self.clock()), Refused):
             return refused
-        issued = await vault.issue(self.keys, self.hashing)
-        attempt = self._attempt(caller, dataclasses.replace(command, hint=issued.hint))
-        attempt = dataclasses.replace(attempt, issued=issued, key=bound)
-        if bound is not None:
-            attempt = dataclasses.replace(attempt, event_id=bound.event_id)
-        return await self._carry_out(attempt)
+        with self.keys.writing():
+            issued = await vault.issue(
+                self.keys,
+                self.hashing,
+                organization=caller.principal.organization,
+                token_id=command.token_id,
+                generation=next_generation(state),
+            )
+            attempt = self._attempt(caller, dataclasses.replace(command, hint=issued.hint))
+            attempt = dataclasses.replace(attempt, issued=issued, key=bound)
+            if bound is not None:
+                attempt = dataclasses.replace(attempt, event_id=bound.event_id)
+            return await self._carry_out(attempt)
 
     def _attempt(self, caller: Caller, command: tokens.TokenCommand) -> Attempt:
         event_id = new_id("evt", self.clock(), self.keys.random_bytes)
@@ -137,7 +144,10 @@ class TokenCommands:
             decision = judge(principal, command, state, now=now)
             if isinstance(decision, Refused):
                 return decision
-            return self._append(attempt, decision, state, version=version, now=now) if decision else None
+            if not decision:
+                return None
+            bound = await self._bound(attempt, state)
+            return self._append(bound, decision, state, version=version, now=now)
 
         match await carried_out(self.writer, decide):
             case Refused() as refused:
@@ -151,6 +161,14 @@ class TokenCommands:
                 done = Done(token_id=command.token_id, position=outcome.organization_position, secret=secret)
                 is_restricting = any(row["restricting"] for row in append.companions.get("revocations", ()))
                 return await self._enforced(done, command, is_new=True) if is_restricting else done
+
+    async def _bound(self, attempt: Attempt, state: TokenState | None) -> Attempt:
+        """Bind the new secret to the generation that it gets now, should another rotation have come first."""
+        issued, generation = attempt.issued, next_generation(state)
+        if issued is None or issued.generation == generation:
+            return attempt
+        bound = await vault.bind_anew(self.keys, self.hashing, issued, generation=generation)
+        return dataclasses.replace(attempt, issued=bound)
 
     async def _enforced(self, done: Done, command: tokens.TokenCommand, *, is_new: bool = False) -> Done:
         """Wait until what was restricted holds everywhere; also when an earlier attempt did it, whoever died since."""
@@ -199,8 +217,7 @@ class TokenCommands:
         if isinstance(attempt.command, FORGETTING):
             rows["vault_forget"] = [{"token_id": state.id}]
         if issued is not None:
-            row = issued.row(token_id=state.id, generation=state.generation, organization=state.organization)
-            rows["vault_secrets"] = [row]
+            rows["vault_secrets"] = [issued.row()]
         if issued is not None and key is not None:
             replay = vault.replay_row(
                 self.keys, key, secret=issued.secret, token_id=state.id, organization=state.organization
@@ -254,6 +271,11 @@ class TokenCommands:
 
 FORGETTING: Final = (tokens.RotateToken, tokens.RevokeToken)
 """The commands after which an earlier secret is not given again."""
+
+
+def next_generation(state: TokenState | None) -> int:
+    """Say of which generation the next secret of a token is: 0 for the first."""
+    return 0 if state is None else state.generation + 1
 
 
 def judge(

@@ -1,7 +1,7 @@
 -- Find the sessions behind digests, their members as they are now, and the epoch that this is as of. $1 digests.
--- Rows: one each, of epoch, asked, and where it is known the session's columns, role, must_change, is_over (its member was
+-- Rows: one each, of epoch, peppers (none is asked for), asked, and where it is known the session's columns, role, must_change, is_over (its member was
 -- removed or its generation has passed), and left_s: in how many seconds it ends by itself.
-select e.n as epoch, a.digest as asked, c.*
+select e.n as epoch, '{}'::text[] as peppers, a.digest as asked, c.*
 from auth_epoch e
 cross join unnest($1::bytea[]) a (digest)
 left join lateral (
