@@ -1,18 +1,19 @@
-"""Members who act: what the tests let them do, as the resolvers see them, without a browser."""
+"""Members who act on applications: signed in for real, with a password entered as long ago as a test wants."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 
 from events.members import MemberRole
 from service.api.context import Context
-from service.api.execution import GraphQLRequest
-from service.authorization import Caller, MemberSession, member_principal
+from service.api.execution import GraphQLRequest, Way
+from service.authorization import Caller
 from tests.api.conftest import Json, Service
 from tests.api.documents import REVEAL
+from tests.api.people import ADDRESS, Someone, someone
 
-ADDRESS = "192.0.2.7"
+__all__ = ("ADDRESS", "Member", "codes", "member", "revealed", "seals")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,16 +21,27 @@ class Member:
     """A member of an organization, in a session."""
 
     service: Service
-    caller: Caller
+    someone: Someone
+    entered_s: float
+    """How long ago the password was entered."""
+
+    @property
+    def caller(self) -> Caller:
+        """Act in the session, in which the password was entered earlier than it was."""
+        caller = self.someone.caller
+        session = caller.principal.session
+        assert session is not None
+        earlier = replace(session, authenticated_at=session.authenticated_at - timedelta(seconds=self.entered_s))
+        return replace(caller, principal=replace(caller.principal, session=earlier), request_id="0" * 32)
 
     async def execute(self, query: str, variables: Mapping[str, object] | None = None) -> dict[str, Any]:
         """Execute a document and return the whole answer."""
         entrances = self.service.entrances
         done = await entrances.executor.execute(
-            GraphQLRequest(query=query, variables=dict(variables or {}), operation_name=None),
+            GraphQLRequest(query=query, variables=dict(variables or {})),
             context=Context(caller=self.caller, services=entrances.services),
             request_id="0" * 32,
-            allow_mutation=True,
+            way=Way.POST,
         )
         return done.payload()
 
@@ -41,16 +53,11 @@ class Member:
         return data
 
 
-def member(service: Service, organization: str, role: MemberRole = MemberRole.OWNER, *, entered_s: float = 0) -> Member:
-    """Act as a member whose password was entered so many seconds ago."""
-    session = MemberSession(
-        id="ses_01jd0000000000000000000000",
-        role=role,
-        authenticated_at=datetime.now(UTC) - timedelta(seconds=entered_s),
-        must_change_password=False,
-    )
-    principal = member_principal("mem_01jd0000000000000000000000", organization, session)
-    return Member(service=service, caller=Caller(principal=principal, address=ADDRESS, request_id="0" * 32))
+async def member(
+    service: Service, organization: str, role: MemberRole = MemberRole.OWNER, *, entered_s: float = 0
+) -> Member:
+    """Make a member whose password was entered so many seconds ago."""
+    return Member(service=service, someone=await someone(service, role, organization=organization), entered_s=entered_s)
 
 
 def codes(answer: Json) -> list[str]:

@@ -66,7 +66,7 @@ async def test_a_retry_is_told_nothing_that_is_kept_no_more(service: Service) ->
     await do(service, admin, "updateApplication", id=application, secretPolicy="SHOW_ONCE")
     again = await made(service, admin, **given)
     assert (again["application"]["id"], again["secret"]) == (application, None)
-    owner = member(service, admin.organization)
+    owner = await member(service, admin.organization)
     await owner.data(DELETE_APPLICATION, {"input": {"id": application, "confirmation": "billing"}})
     gone = await made(service, admin, **given)
     assert (gone["application"], gone["secret"], gone["position"]) == (None, None, again["position"])
@@ -194,12 +194,12 @@ async def test_a_deletion_takes_a_fresh_password_and_the_name(service: Service) 
     admin = await service.token("*:*")
     application = await service.application("a:b", organization=admin.organization, name="billing")
     given = {"input": {"id": application.id, "confirmation": "billing"}}
+    stale = await member(service, admin.organization, entered_s=FRESH_FOR.total_seconds() + 30)
+    fresh = await member(service, admin.organization, entered_s=FRESH_FOR.total_seconds() - 60)
     assert await service.verify(application.key) == 200
     before = await service.decided(admin.organization)
     assert (await service.gql(admin.key, DELETE_APPLICATION, given)).codes == REAUTHENTICATE
-    stale = member(service, admin.organization, entered_s=FRESH_FOR.total_seconds() + 30)
     assert codes(await stale.execute(DELETE_APPLICATION, given)) == REAUTHENTICATE
-    fresh = member(service, admin.organization, entered_s=FRESH_FOR.total_seconds() - 30)
     for wrong in ("Billing", "billing ", ""):
         wanted = {"input": {"id": application.id, "confirmation": wrong}}
         refused = (await fresh.data(DELETE_APPLICATION, wanted))["deleteApplication"]
@@ -231,7 +231,7 @@ async def test_what_was_deleted_is_gone(service: Service) -> None:
     application = await service.application(
         organization=admin.organization, name="gone", secret_policy=SecretPolicy.RECOVERABLE
     )
-    owner = member(service, admin.organization)
+    owner = await member(service, admin.organization)
     await owner.data(DELETE_APPLICATION, {"input": {"id": application.id, "confirmation": "gone"}})
     document = (
         "query ($id: ID!, $t: ID!) { application(id: $id) { id } node(id: $id) { id } "

@@ -6,9 +6,11 @@ import structlog
 from events.applications import SecretPolicy
 from events.members import MemberRole
 from service.authorization import FRESH_FOR
+from tests.api.browsers import from_page
 from tests.api.conftest import IssuedApplication, Service
 from tests.api.documents import REVEAL, do
 from tests.api.members import ADDRESS, codes, member, revealed, seals
+from tests.api.people import someone
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -23,7 +25,7 @@ async def recoverable(service: Service, *scopes: str) -> IssuedApplication:
 async def test_a_secret_that_was_kept_is_shown_again(service: Service) -> None:
     """To a member who has just entered the password, as often as asked for, each time with an event before it."""
     application = await recoverable(service, "a:b")
-    owner = member(service, application.organization)
+    owner = await member(service, application.organization)
     for reason in ("lost the laptop", None):
         given = {} if reason is None else {"reason": reason}
         assert await revealed(owner, application.token_id, **given) == {"secret": application.key, "userErrors": []}
@@ -42,25 +44,35 @@ async def test_a_secret_that_was_kept_is_shown_again(service: Service) -> None:
 async def test_only_a_member_with_a_fresh_password_is_shown_a_secret(service: Service) -> None:
     """Tokens never, members with an old password not now, members without the scope not at all; nothing is appended."""
     application = await recoverable(service)
-    before = await service.decided(application.organization)
-    given = {"input": {"id": application.token_id}}
-    admin = await service.token("*:*", organization=application.organization)
+    organization, given = application.organization, {"input": {"id": application.token_id}}
+    admin = await service.token("*:*", organization=organization)
+    stale = await member(service, organization, entered_s=FRESH_FOR.total_seconds() + 30)
+    others = [await member(service, organization, role) for role in (MemberRole.MEMBER, MemberRole.AUDITOR)]
+    before = await service.decided(organization)
     assert (await service.gql(admin.key, REVEAL, given)).codes == REAUTHENTICATE
-    stale = member(service, application.organization, entered_s=FRESH_FOR.total_seconds() + 30)
     assert codes(await stale.execute(REVEAL, given)) == REAUTHENTICATE
-    for role in (MemberRole.MEMBER, MemberRole.AUDITOR):
-        assert codes(await member(service, application.organization, role).execute(REVEAL, given)) == ["FORBIDDEN"]
-    assert await service.decided(application.organization) == [*before, ("TokenCreated", admin.id)]
+    for other in others:
+        assert codes(await other.execute(REVEAL, given)) == ["FORBIDDEN"]
+    assert await service.decided(organization) == before
+
+
+async def test_a_page_is_shown_a_secret(service: Service) -> None:
+    """The same over HTTP, with the cookie of a member who has just signed in."""
+    application = await recoverable(service)
+    owner = await someone(service, MemberRole.OWNER, organization=application.organization)
+    answer = await from_page(service, owner, REVEAL, input={"id": application.token_id})
+    assert answer.data["revealSecret"] == {"secret": application.key, "userErrors": []}
+    assert ("TokenRevealed", application.token_id) in await service.decided(application.organization)
 
 
 async def test_a_secret_is_not_shown_to_who_may_do_less(service: Service) -> None:
     """An administrator is not handed a secret that may change owners; those of relying services are no matter."""
     mighty, plain = await recoverable(service, "*:*"), await recoverable(service, "projects:*", "applications:write")
-    admin = member(service, mighty.organization, MemberRole.ADMIN)
+    admin = await member(service, mighty.organization, MemberRole.ADMIN)
     refused = await revealed(admin, mighty.token_id)
     assert refused == {"secret": None, "userErrors": [{"code": "SCOPE_NOT_HELD", "field": ["input", "id"]}]}
-    assert (await revealed(member(service, mighty.organization), mighty.token_id))["secret"] == mighty.key
-    clerk = member(service, plain.organization, MemberRole.ADMIN)
+    assert (await revealed(await member(service, mighty.organization), mighty.token_id))["secret"] == mighty.key
+    clerk = await member(service, plain.organization, MemberRole.ADMIN)
     assert (await revealed(clerk, plain.token_id))["secret"] == plain.key
 
 
@@ -70,7 +82,7 @@ async def test_what_was_not_kept_cannot_be_shown(service: Service) -> None:
     once = await service.application(organization=organization)
     token = await service.token(organization=organization)
     elsewhere = await recoverable(service)
-    owner = member(service, organization)
+    owner = await member(service, organization)
     before = await service.decided(organization, elsewhere.organization)
     for token_id, code in (
         (once.token_id, "NOT_RECOVERABLE"),
@@ -90,7 +102,7 @@ async def test_turning_to_show_once_destroys_what_was_kept(service: Service) -> 
     """At once, and not back with the policy: the next rotation is kept again, and keeps itself alone."""
     application = await recoverable(service)
     admin = await service.token("*:*", organization=application.organization)
-    owner = member(service, application.organization)
+    owner = await member(service, application.organization)
 
     async def turn(policy: str) -> None:
         assert (await do(service, admin, "updateApplication", id=application.id, secretPolicy=policy))["position"]
@@ -114,7 +126,7 @@ async def test_turning_to_show_once_destroys_what_was_kept(service: Service) -> 
 async def test_a_seal_that_was_tampered_with_shows_nothing(running: Service) -> None:
     """One moved from another application or cut short is refused and named in the log; no event says it was shown."""
     mine, other = await recoverable(running), await recoverable(running)
-    owner = member(running, mine.organization)
+    owner = await member(running, mine.organization)
     before = await running.decided(mine.organization)
     swap = (
         "update vault_seals s set nonce = o.nonce, ciphertext = o.ciphertext from vault_seals o "
