@@ -41,6 +41,11 @@ def derived_id(prefix: str, *parts: str) -> str:
     return f"{prefix}_{encode(value)}"
 
 
+def following_id(event_id: str, number: int) -> str:
+    """Make the id of a command's event that is `number` places behind its first."""
+    return derived_id("evt", event_id, str(number)) if number else event_id
+
+
 def encode(value: int, *, bits: int = 130) -> str:
     """Write bits, five a character, in Crockford's base32, most significant first; 128 bits have two zeros before."""
     return "".join([PAIRS[value >> shift & 0x3FF] for shift in range(bits - 10, -1, -10)])

@@ -27,9 +27,11 @@ from projections.tokens import (
     TokenView,
     count_tokens,
     find_names,
+    find_signer,
     find_tokens,
     page_tokens,
 )
+from service.application_queries import ApplicationQueries
 from service.authorization import Principal
 from service.enforcement import find_all_revoking, find_revoking
 from service.time_travel import TimeTravel
@@ -58,6 +60,16 @@ class Queries:
     def past(self) -> TimeTravel:
         """Read what was."""
         return TimeTravel(pool=self.pool)
+
+    @property
+    def applications(self) -> ApplicationQueries:
+        """Read applications."""
+        return ApplicationQueries(pool=self.pool)
+
+    async def signer(self, principal: Principal) -> str | None:
+        """Name the token that signs the webhooks of the principal's organization."""
+        signer = await find_signer(self.pool, principal.organization)
+        return None if signer is None else signer.id
 
     async def organization(self, principal: Principal) -> OrganizationState:
         """Read the principal's organization. Raises ForbiddenError."""

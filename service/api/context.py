@@ -9,11 +9,13 @@ from uuid import uuid4
 from strawberry.dataloader import DataLoader
 from strawberry.types import Info
 
+from events.applications import ApplicationState
 from events.envelope import Actor
 from events.log import Installation
 from events.tokens import TokenState
 from projections.past import Leave
 from projections.tokens import TokenView
+from service.application_commands import ApplicationCommands
 from service.authorization import Caller, Principal, UnauthenticatedError, Visitor
 from service.cursors import Cursors
 from service.log_proofs import LogProofs
@@ -38,6 +40,7 @@ class Services:
     queries: Queries
     proofs: LogProofs
     commands: TokenCommands
+    applications: ApplicationCommands
     members: MemberCommands
     verifier: Verifier
     usage: UsageRecorder
@@ -58,7 +61,9 @@ class Context:
         "_asking",
         "_cursors",
         "actor_names",
+        "applications",
         "checkpoints",
+        "client_secrets",
         "cookie",
         "inclusion_proofs",
         "leave",
@@ -66,6 +71,7 @@ class Context:
         "past_views",
         "revoking",
         "services",
+        "signers",
         "tokens",
     )
 
@@ -115,8 +121,17 @@ class Context:
         self.past_views: DataLoader[tuple[TokenState, int], TokenView] = DataLoader(load_fn=self._load_past_views)
         self.revoking: DataLoader[str, bool] = DataLoader(load_fn=self._load_revoking)
         self.actor_names: DataLoader[Actor, str] = DataLoader(load_fn=self._load_names)
+        self.applications: DataLoader[str, ApplicationState | None] = DataLoader(load_fn=self._load_applications)
+        self.client_secrets: DataLoader[str, str | None] = DataLoader(load_fn=self._load_client_secrets)
+        self.signers: DataLoader[int | None, str | None] = DataLoader(load_fn=self._load_signers)
+        """Of webhooks: at a position of the history, or now (None)."""
         self.checkpoints: DataLoader[str, SignedCheckpoint | None] = DataLoader(load_fn=self._load_checkpoints)
         self.inclusion_proofs: DataLoader[Wanted, InclusionProof | None] = DataLoader(load_fn=self._load_proofs)
+
+    def forget(self) -> None:
+        """Read anew what a mutation may have changed, where the document asks for it again."""
+        for loader in (self.tokens, self.revoking, self.applications, self.client_secrets, self.signers):
+            loader.clear_all()
 
     async def _load_tokens(self, ids: list[str]) -> Sequence[TokenView | None]:
         found = await self.services.queries.tokens_by_id(self.caller.principal, ids)
@@ -137,6 +152,23 @@ class Context:
     async def _load_names(self, actors: list[Actor]) -> Sequence[str]:
         names = await self.services.queries.actor_names(self.caller.principal, actors)
         return [names.get(actor.id, actor.id) for actor in actors]
+
+    async def _load_applications(self, ids: list[str]) -> Sequence[ApplicationState | None]:
+        found = await self.services.queries.applications.by_id(self.caller.principal, ids)
+        return [found.get(application_id) for application_id in ids]
+
+    async def _load_client_secrets(self, applications: list[str]) -> Sequence[str | None]:
+        found = await self.services.queries.applications.client_secrets(self.caller.principal, applications)
+        return [found.get(application_id) for application_id in applications]
+
+    async def _load_signers(self, positions: list[int | None]) -> Sequence[str | None]:
+        queries, principal = self.services.queries, self.caller.principal
+        return [
+            await queries.signer(principal)
+            if position is None
+            else await queries.past.signer(principal, position, self.leave)
+            for position in positions
+        ]
 
     async def _load_checkpoints(self, organizations: list[str]) -> Sequence[SignedCheckpoint | None]:
         """Load the one checkpoint that the caller may see, once, however often the document asks for it."""

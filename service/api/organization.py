@@ -20,10 +20,11 @@ class Organization(Node):
     name: str = strawberry.field(description="What it is called.")
     created_at: datetime = strawberry.field(description="When it came to be.")
 
-    @strawberry.field(description="The token that signs its webhooks, when it has one.")
-    def webhook_signer(self) -> Token | None:
-        """No kind of token that could sign is issued yet."""
-        return None
+    @strawberry.field(description="The API secret that signs its webhooks, when it has one. Needs tokens:read.")
+    async def webhook_signer(self, info: ApiInfo) -> Token | None:
+        """Load the token that signs."""
+        token_id = await info.context.signers.load(None)
+        return None if token_id is None else token_of(await info.context.tokens.load(token_id))
 
 
 Principal = Annotated[Token, strawberry.union("Principal", description="Who is acting.")]

@@ -10,7 +10,9 @@ from strawberry.schema.config import StrawberryConfig
 
 from events.identifiers import prefix_of
 from projections.tokens import TokenFilter
+from service.api import application_mutations as applications
 from service.api import token_mutations as mutations
+from service.api.applications import Application, ApplicationConnection, application_of, applications_page
 from service.api.context import ApiInfo
 from service.api.enums import Environment, EventOrder, OrderDirection, TokenOrderField
 from service.api.event_types import EVENT_TYPES, shown_event
@@ -28,15 +30,8 @@ from service.api.proofs import (
 )
 from service.api.scalars import SCALARS, position_of
 from service.api.subscriptions import Subscription
-from service.api.tokens import (
-    Token,
-    TokenConnection,
-    TokenFilterInput,
-    TokenOrder,
-    past_token,
-    token_of,
-    tokens_page,
-)
+from service.api.token_connection import TokenConnection, TokenFilterInput, TokenOrder, tokens_page
+from service.api.tokens import Token, past_token, token_of
 from service.api.verification import TokenVerification, verify_token, wanted_of
 
 NEWEST = TokenOrder(field=TokenOrderField.CREATED_AT, direction=OrderDirection.DESC)
@@ -68,6 +63,8 @@ class Query:
         match prefix_of(id):
             case "tok":
                 return token_of(await context.tokens.load(id))
+            case "app":
+                return application_of(await context.applications.load(id))
             case "evt":
                 recorded = await context.services.queries.event(context.caller.principal, id)
                 return None if recorded is None else shown_event(recorded)
@@ -121,6 +118,20 @@ class Query:
             )
         filtered = TokenFilter() if filter is None else filter.to_filter()
         return await tokens_page(info.context, page, order_by, filtered)
+
+    @strawberry.field(description="An application; null when there is no such. Needs the scope applications:read.")
+    async def application(self, info: ApiInfo, id: Id) -> Application | None:  # noqa: A002 -- its name in the API
+        """Find an application."""
+        return application_of(await info.context.applications.load(id))
+
+    @strawberry.field(
+        description="The organization's applications, the newest first. Needs the scope applications:read."
+    )
+    async def applications(
+        self, info: ApiInfo, *, first: First = None, after: After = None, last: Last = None, before: Before = None
+    ) -> ApplicationConnection | None:
+        """Read a page of applications."""
+        return await applications_page(info.context, page_of(first, after, last, before))
 
     @strawberry.field(
         description="The audit log. Newest first unless asked otherwise; OLDEST_FIRST pages forward through all of "
@@ -183,7 +194,10 @@ class Query:
 class Mutation:
     """What can be done."""
 
-    @strawberry.mutation(description="Issue a token. Needs tokens:write and every scope the token gets.")
+    @strawberry.mutation(
+        description="Issue an API token or an API secret, of which three may live. Needs tokens:write and every scope "
+        "that it gets."
+    )
     async def create_token(
         self, info: ApiInfo, given: Given[mutations.CreateTokenInput]
     ) -> mutations.CreateTokenPayload:
@@ -197,7 +211,10 @@ class Mutation:
         """Change a token."""
         return await mutations.update_token(info.context, given)
 
-    @strawberry.mutation(description="Give a token a new secret. Needs tokens:write and every scope of the token.")
+    @strawberry.mutation(
+        description="Give a token a new secret. Needs tokens:write and every scope of the token; for a client secret "
+        "applications:write too."
+    )
     async def rotate_token(
         self, info: ApiInfo, given: Given[mutations.RotateTokenInput]
     ) -> mutations.RotateTokenPayload:
@@ -213,12 +230,63 @@ class Mutation:
         """End an overlap."""
         return await mutations.end_rotation_overlap(info.context, given)
 
-    @strawberry.mutation(description="Stop a token for ever. Revoking twice succeeds. Needs tokens:write.")
+    @strawberry.mutation(
+        description="Stop a token for ever. Revoking twice succeeds. A client secret ends with its application. Needs "
+        "tokens:write."
+    )
     async def revoke_token(
         self, info: ApiInfo, given: Given[mutations.RevokeTokenInput]
     ) -> mutations.RevokeTokenPayload:
         """Revoke a token."""
         return await mutations.revoke_token(info.context, given)
+
+    @strawberry.mutation(
+        description="Choose the API secret that signs the organization's webhooks. Needs webhooks:write."
+    )
+    async def designate_webhook_signer(
+        self, info: ApiInfo, given: Given[mutations.DesignateWebhookSignerInput]
+    ) -> mutations.DesignateWebhookSignerPayload:
+        """Choose who signs."""
+        return await mutations.designate_webhook_signer(info.context, given)
+
+    @strawberry.mutation(
+        description="Make an application, with its client secret. Needs applications:write and every scope it gets."
+    )
+    async def create_application(
+        self, info: ApiInfo, given: Given[applications.CreateApplicationInput]
+    ) -> applications.CreateApplicationPayload:
+        """Make an application."""
+        return await applications.create_application(info.context, given)
+
+    @strawberry.mutation(
+        description="Change an application's name or whether its secret is kept. Needs applications:write."
+    )
+    async def update_application(
+        self, info: ApiInfo, given: Given[applications.UpdateApplicationInput]
+    ) -> applications.UpdateApplicationPayload:
+        """Change an application."""
+        return await applications.update_application(info.context, given)
+
+    @strawberry.mutation(
+        description="Remove an application and revoke its client secret, for ever. Needs applications:write, and a "
+        "member who has entered the password within the last 10 minutes."
+    )
+    async def delete_application(
+        self, info: ApiInfo, given: Given[applications.DeleteApplicationInput]
+    ) -> applications.DeleteApplicationPayload:
+        """Delete an application."""
+        return await applications.delete_application(info.context, given)
+
+    @strawberry.mutation(
+        description="Show the client secret of an application whose policy is RECOVERABLE again. Needs "
+        "applications:write, every reserved scope of the secret, and a member who has entered the password within "
+        "the last 10 minutes."
+    )
+    async def reveal_secret(
+        self, info: ApiInfo, given: Given[applications.RevealSecretInput]
+    ) -> applications.RevealSecretPayload:
+        """Show a secret again."""
+        return await applications.reveal_secret(info.context, given)
 
 
 def make_schema() -> strawberry.Schema:

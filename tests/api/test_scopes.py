@@ -19,8 +19,11 @@ GRANTS: Final = (
 )
 VISIBLE = None
 """What every principal may ask."""
-ABSENT, LIST, WHOLE = "absent", "list", "whole"
-"""How a field is refused: null like what does not exist; null with one FORBIDDEN; the same, and no other data."""
+ABSENT, LIST, WHOLE, PASSWORD = "absent", "list", "whole", "password"
+"""How a field is refused: null like what does not exist; null with one FORBIDDEN; the same, and no other data.
+
+PASSWORD is refused as WHOLE is, and to tokens that hold the scope too: only a member has a password to enter.
+"""
 
 CELLS: Final[dict[str, tuple[str, str | None, str]]] = {
     "viewer": ("viewer { scopes organization { id name } principal { ... on Token { id } } }", VISIBLE, ABSENT),
@@ -29,10 +32,14 @@ CELLS: Final[dict[str, tuple[str, str | None, str]]] = {
     "node of an event": ("node(id: $event) { id }", "events:read", ABSENT),
     "node of the organization": ("node(id: $organization) { id }", "organization:read", ABSENT),
     "node of itself": ("node(id: $self) { id }", VISIBLE, ABSENT),
+    "node of an application": ("node(id: $application) { id }", "applications:read", ABSENT),
     "token": ("token(id: $target) { id }", "tokens:read", ABSENT),
     "token of itself": ("token(id: $self) { id }", VISIBLE, ABSENT),
     "tokens": ("tokens { nodes { id } }", "tokens:read", LIST),
     "tokens counted": ("tokens(first: 1) { totalCount }", "tokens:read", LIST),
+    "application": ("application(id: $application) { id }", "applications:read", ABSENT),
+    "applications": ("applications { nodes { id } }", "applications:read", LIST),
+    "applications counted": ("applications(first: 1) { totalCount }", "applications:read", LIST),
     "events": ("events { nodes { id } }", "events:read", LIST),
     "logCheckpoint": ("logCheckpoint { text }", "events:read", LIST),
     "logConsistencyProof": ('logConsistencyProof(from: "0", to: "0") { hashes }', "events:read", LIST),
@@ -41,12 +48,33 @@ CELLS: Final[dict[str, tuple[str, str | None, str]]] = {
     "updateToken": ('updateToken(input: {id: $target, name: "y"}) { token { id } }', "tokens:write", WHOLE),
     "rotateToken": ("rotateToken(input: {id: $target, overlapSeconds: 60}) { token { id } }", "tokens:write", WHOLE),
     "endRotationOverlap": ("endRotationOverlap(input: {id: $target}) { token { id } }", "tokens:write", WHOLE),
+    "designateWebhookSigner": (
+        "designateWebhookSigner(input: {id: $target}) { token { id } }",
+        "webhooks:write",
+        WHOLE,
+    ),
+    "createApplication": (
+        'createApplication(input: {name: "x", environment: SANDBOX}) { application { id } }',
+        "applications:write",
+        WHOLE,
+    ),
+    "updateApplication": (
+        'updateApplication(input: {id: $application, name: "y"}) { application { id } }',
+        "applications:write",
+        WHOLE,
+    ),
+    "deleteApplication": (
+        'deleteApplication(input: {id: $application, confirmation: "x"}) { deletedApplicationId }',
+        "applications:write",
+        PASSWORD,
+    ),
+    "revealSecret": ("revealSecret(input: {id: $target}) { secret }", "applications:write", PASSWORD),
     "revokeToken": ("revokeToken(input: {id: $target}) { token { id } }", "tokens:write", WHOLE),
 }
 """Each field: how it is selected, the scope it needs, how it is refused without. A new root field needs a line here."""
 
 
-UNCHANGED: Final = ["OrganizationCreated", "TokenCreated", "TokenCreated"]
+UNCHANGED: Final = ["OrganizationCreated", "TokenCreated", "ApplicationCreated", "TokenCreated", "TokenCreated"]
 
 
 def has(grant: str, wanted: str | None) -> bool:
@@ -57,7 +85,8 @@ def has(grant: str, wanted: str | None) -> bool:
 def written(field: str) -> str:
     """Write the document that asks for one line of the table, beside a field that everybody may see."""
     chosen = CELLS[field][0]
-    types = {"target": "ID!", "self": "ID!", "organization": "ID!", "event": "ID!", "secret": "String!"}
+    ids = dict.fromkeys(("target", "self", "organization", "application", "event"), "ID!")
+    types = {**ids, "secret": "String!"}
     declared = ", ".join(f"${name}: {type_}" for name, type_ in types.items() if f"${name}" in chosen)
     operation = "mutation" if field in MUTATIONS else "query"
     return f"{operation} {f'({declared})' if declared else ''} {{ cell: {chosen} __typename }}"
@@ -67,6 +96,7 @@ def written(field: str) -> str:
 async def test_every_field_under_one_scope(service: Service, grant: str) -> None:
     """Each field is answered when the scope covers what it needs, and refused in its own way when not."""
     target = await service.token()
+    application = await service.application(organization=target.organization)
     by = await service.token(*([grant] if grant else []), organization=target.organization)
     statement = "select event_id from event_index join events using (position) where subject = $1"
     [event] = await service.sql(statement, target.organization)
@@ -74,6 +104,7 @@ async def test_every_field_under_one_scope(service: Service, grant: str) -> None
         "target": target.id,
         "self": by.id,
         "organization": target.organization,
+        "application": application.id,
         "event": event["event_id"],
         "secret": target.key,
     }
@@ -81,14 +112,18 @@ async def test_every_field_under_one_scope(service: Service, grant: str) -> None
         answer = await service.gql(by.key, written(field), values)
         where = f"{field} with {grant or 'nothing'}: {answer.text}"
         assert answer.status == 200, where
+        if has(grant, wanted) and way == PASSWORD:
+            assert (answer.body["data"], answer.codes) == (None, ["REAUTHENTICATION_REQUIRED"]), where
+            continue
         if has(grant, wanted):
             assert answer.data["cell"] is not None, where
             continue
-        assert answer.body["data"] == (None if way == WHOLE else {"cell": None, "__typename": "Query"}), where
+        is_whole = way in {WHOLE, PASSWORD}
+        assert answer.body["data"] == (None if is_whole else {"cell": None, "__typename": "Query"}), where
         assert answer.codes == ([] if way == ABSENT else ["FORBIDDEN"]), where
         if way != ABSENT:
             assert answer.body["errors"][0]["extensions"]["scope"] == wanted, where
-    if not has(grant, "tokens:write"):
+    if not any(has(grant, scope) for scope in ("tokens:write", "applications:write")):
         assert [name for name, _ in await service.decided(target.organization)] == UNCHANGED
 
 

@@ -32,15 +32,6 @@ OURS: Final = Path(__file__).with_name("contract.graphql")
 SHARED: Final = ROOT.parent / "shared" / "contract.graphql"
 
 COMING: Final[dict[str, frozenset[str]]] = {
-    "applications": frozenset(
-        {"Application", "ApplicationConnection", "ApplicationEdge"}
-        | {"CreateApplicationInput", "CreateApplicationPayload", "DeleteApplicationInput", "DeleteApplicationPayload"}
-        | {"UpdateApplicationInput", "UpdateApplicationPayload"}
-        | {"RevealSecretInput", "RevealSecretPayload"}
-        | {"Query.application", "Query.applications", "Token.application"}
-        | {"Mutation.createApplication", "Mutation.updateApplication", "Mutation.deleteApplication"}
-        | {"Mutation.revealSecret"}
-    ),
     "members": frozenset(
         {"Member", "MemberConnection", "MemberEdge", "Principal|Member"}
         | {"AddMemberInput", "AddMemberPayload", "ChangeMemberRoleInput", "ChangeMemberRolePayload"}
@@ -48,9 +39,6 @@ COMING: Final[dict[str, frozenset[str]]] = {
         | {"SignInInput", "SignInPayload", "SignOutPayload", "ReauthenticateInput", "ReauthenticatePayload"}
         | {"Query.members", "Mutation.addMember", "Mutation.changeMemberRole", "Mutation.removeMember"}
         | {"Mutation.changePassword", "Mutation.signIn", "Mutation.signOut", "Mutation.reauthenticate"}
-    ),
-    "webhooks": frozenset(
-        {"DesignateWebhookSignerInput", "DesignateWebhookSignerPayload", "Mutation.designateWebhookSigner"}
     ),
 }
 """The parts of the contract that are not delivered yet, by the noun that will bring them."""
