@@ -29,6 +29,7 @@ from bench import (
     rebuild,
     revocation,
     rungs,
+    sign_in,
     streams,
     trees,
     usage,
@@ -59,6 +60,7 @@ BENCHMARKS: Final[Mapping[str, Benchmark]] = {
     "export": export.run,
     "streams": streams.run,
     "people": people.run,
+    "sign_in": sign_in.run,
 }
 RESULTS: Final = Path(__file__).parent / "RESULTS.md"
 
