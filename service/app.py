@@ -23,6 +23,7 @@ from service.api.execution import Executor
 from service.api.limits import Limits
 from service.api.schema import make_schema
 from service.bootstrap import bootstrap
+from service.cookie_entrance import CookieEntrance
 from service.credential import Credential, MemberVerification, Verification
 from service.credential_reader import CredentialReader
 from service.database import open_database, prepare
@@ -172,7 +173,7 @@ async def open_node(core: Core) -> AsyncIterator[Verifying]:
     ):
         verifier = Verifier(node, reader, keys=core.keys, hashing=core.hashing, clock=CLOCK)
         verifier.drain, drain.on_moved = drain, lambda moved: node.remember_too(moved.digest, moved.new_digest)
-        sessions = Sessions(verifier, CLOCK)
+        sessions = Sessions(CLOCK)
         # Digests of keys and of cookies are made under different keys: what is found by one is what it was kept as.
         member_node = cast("Node[MemberVerification]", node)
         member_sessions = MemberSessions(
@@ -255,9 +256,16 @@ def make_entrances(core: Core, verifying: Verifying, catch_up: CatchUp, *, keepe
     gauge(metrics, "entri_histories_lost_total", "Failovers noticed.", lambda: verifying.keeper.histories_lost)
     gauge(metrics, "entri_log_tree_lag", "Events that the log's trees lack.", lambda: keeper.lag)
     gauge(metrics, "entri_log_checkpoint_size", "Events in the newest checkpoint.", lambda: keeper.signed_size)
+    pace = Pace(core.settings.denials_a_second, CLOCK.steady)
     return Entrances(
         core=core,
         verifying=verifying,
+        cookies=CookieEntrance(
+            members=verifying.member_sessions,
+            sessions=verifying.sessions,
+            pace=pace,
+            public=core.settings.public_origin,
+        ),
         services=services,
         executor=executor,
         streams=streams,
@@ -265,7 +273,7 @@ def make_entrances(core: Core, verifying: Verifying, catch_up: CatchUp, *, keepe
         keeper=keeper,
         metrics=metrics,
         lag=Lag(catch_up, metrics),
-        pace=Pace(core.settings.denials_a_second, CLOCK.steady),
+        pace=pace,
     )
 
 
@@ -286,6 +294,7 @@ def streaming_of(entrances: Entrances, *, requests: Requests, rhythm: Rhythm = R
     """Put together what connections that stay open need."""
     return Streaming(
         open_session=entrances.open_session,
+        check_upgrade=entrances.cookies.check_upgrade,
         streams=entrances.streams,
         executor=entrances.executor,
         requests=requests,
@@ -303,6 +312,7 @@ def make_web_app(entrances: Entrances, expose: Expose) -> web.Application:
         authenticate=entrances.authenticate,
         confirm=entrances.confirm,
         make_context=entrances.context,
+        cookie=entrances.cookies.written,
         streaming=streaming_of(entrances, requests=entrances.requests),
         explorer=explorer,
         body_limit_bytes=settings.max_body_bytes,
@@ -317,7 +327,7 @@ def make_web_app(entrances: Entrances, expose: Expose) -> web.Application:
     app = web.Application(client_max_size=settings.max_body_bytes)
     app.add_routes(surroundings.routes(graphql.routes(endpoint)))
     own_log = log_routes.LogEndpoint(
-        authenticate=entrances.authenticate, confirm=entrances.confirm, proofs=entrances.services.proofs
+        authenticate=entrances.authenticate_key, confirm=entrances.confirm, proofs=entrances.services.proofs
     )
     app.add_routes(surroundings.routes(log_routes.routes(own_log)))
     verify = verification.VerifyEndpoint(accept=entrances.acceptor(), verify=entrances.verify, record=entrances.record)

@@ -26,6 +26,13 @@ class RestrictedError(Exception):
     """The principal was good when the request began and is not any more."""
 
 
+class UnauthenticatedError(Exception):
+    """Nobody has presented a credential."""
+
+    def __init__(self) -> None:
+        super().__init__("Unauthorized")
+
+
 class SessionRequiredError(Exception):
     """This is for a member, in the member's own session."""
 
@@ -107,6 +114,14 @@ class Caller:
     """A principal and the request it made."""
 
     principal: Principal
+    address: str | None = None
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visitor:
+    """Who presents no credential, and may only sign in: all that is known is the request."""
+
     address: str | None = None
     request_id: str | None = None
 

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from service.embedded_postgres import MAX_CONNECTIONS
 from service.secret_format import DEFAULT_PREFIX, PREFIX_RULE, is_valid_prefix
+from service.web.origins import Origin, read_origin
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Number = TypeVar("Number", int, float)
@@ -38,6 +39,7 @@ class Settings:
     bootstrap_token_file: Path | None
     secret_prefix: str
     explorer: bool | None
+    public_origin: Origin | None
     trusted_proxies: tuple[Network, ...]
     log_level: int
     log_format: str
@@ -132,6 +134,14 @@ def database_url(text: str) -> str:
     return text
 
 
+def public_origin(text: str) -> Origin:
+    """Read where browsers find the service: without TLS they keep no cookie but this machine's own."""
+    origin = read_origin(text)
+    if origin is None or (origin.scheme != "https" and not origin.is_local):
+        raise ValueError
+    return origin
+
+
 def prefix(text: str) -> str:
     """Read the prefix of secrets."""
     if not is_valid_prefix(text):
@@ -201,6 +211,13 @@ OPTIONS: Final = (
         default_shown="auto",
         expects="on, off or auto",
         help="GraphQL page; auto: on a loopback address",
+    ),
+    Option(
+        name="public_origin",
+        read=public_origin,
+        default=None,
+        expects="https:// and a host, or http:// and a loopback host",
+        help="where browsers find the service, where a proxy is in front: pages from there may use a member's session",
     ),
     Option(name="trusted_proxies", read=networks, default=(), expects="networks", help="believed X-Forwarded-For"),
     Option(

@@ -19,6 +19,7 @@ from service.authorization import (
     ReauthenticationRequiredError,
     RestrictedError,
     SessionRequiredError,
+    UnauthenticatedError,
 )
 from service.availability import is_unavailable
 from service.cursors import ExpiredCursorError, InvalidCursorError
@@ -49,6 +50,7 @@ _CODES: Final[Mapping[type[Exception], Code]] = {
     ForbiddenError: "FORBIDDEN",
     SessionRequiredError: "FORBIDDEN",
     RestrictedError: "UNAUTHENTICATED",
+    UnauthenticatedError: "UNAUTHENTICATED",
     ReauthenticationRequiredError: "REAUTHENTICATION_REQUIRED",
     InvalidCursorError: "INVALID_CURSOR",
     ExpiredCursorError: "CURSOR_EXPIRED",
