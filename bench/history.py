@@ -16,17 +16,8 @@ from events.batch import Append
 from events.entry import NewEvent, new_event
 from events.envelope import Actor, ActorKind, Circumstances, Version
 from events.identifiers import new_id
-from events.tokens import (
-    TokenCreated,
-    TokenEvent,
-    TokenKind,
-    TokenRevoked,
-    TokenRotated,
-    TokenState,
-    TokenUpdated,
-    evolve,
-    stream_of_api_token,
-)
+from events.token_kinds import TokenKind, stream_of_api_token
+from events.tokens import TokenCreated, TokenEvent, TokenRevoked, TokenRotated, TokenState, TokenUpdated, evolve
 from events.usage import TokenUsed, stream_of
 from projections.tokens import row_json
 from service.authorization import Principal

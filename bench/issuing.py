@@ -14,7 +14,8 @@ from events.entry import NewEvent, new_event
 from events.envelope import Circumstances, Version
 from events.identifiers import new_id
 from events.refusals import Refused
-from events.tokens import TokenKind, TokenState, stream_of_api_token
+from events.token_kinds import TokenKind, stream_of_api_token
+from events.tokens import TokenState
 from projections.tokens import row_json
 from service.authorization import Principal, operator, token_principal
 from service.entrances import Core
@@ -75,11 +76,14 @@ def secret_row(state: TokenState) -> dict[str, Any]:
     issued = Issued(
         secret=SecretText(""),
         hint=HINT,
+        organization=state.organization,
+        token_id=state.id,
+        generation=state.generation,
         digest_prefix=os.urandom(DIGEST_PREFIX_BYTES),
         pepper_id="p1",
         verifier=VERIFIER,
     )
-    return issued.row(token_id=state.id, generation=state.generation, organization=state.organization)
+    return issued.row()
 
 
 async def organizations(core: Core, *, count: int) -> list[Principal]:

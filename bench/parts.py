@@ -11,7 +11,8 @@ from bench.issuing import issue, organizations
 from bench.report import Table
 from bench.server import Server
 from bench.verifying import entrances_of
-from events.tokens import CreateToken, TokenKind
+from events.token_kinds import TokenKind
+from events.tokens import CreateToken
 from service.authorization import Principal, operator
 from service.entrances import Core, Entrances
 from service.secret_text import SecretText

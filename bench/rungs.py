@@ -15,7 +15,8 @@ from bench.report import Section, Table, Target
 from bench.server import Server
 from bench.verifying import entrances_of
 from events.refusals import Refused
-from events.tokens import CreateToken, TokenKind
+from events.token_kinds import TokenKind
+from events.tokens import CreateToken
 from service.authorization import operator
 from service.entrances import Core, Entrances
 from service.secret_format import DEFAULT_PREFIX, generate

@@ -24,7 +24,8 @@ from bench.server import Server
 from bench.serving import HOST, PATIENCE_S, Service, free_port, is_ready
 from bench.subscribers import Crowd, Received
 from events.refusals import Refused
-from events.tokens import CreateToken, TokenKind
+from events.token_kinds import TokenKind
+from events.tokens import CreateToken
 from service.authorization import operator
 from service.entrances import Core
 

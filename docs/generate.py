@@ -53,7 +53,7 @@ def contexts(command: click.Command, name: str, parent: click.Context | None) ->
 def event_types() -> Iterator[str]:
     """Show every event type and the fields of its payload."""
     for name, described in TYPES.items():
-        kind = "observed" if described.is_usage else "decided"
+        kind = "observed" if described.is_observed else "decided"
         yield f"\n## {name}\n\n{described.cls.__doc__}\n"
         yield f"Schema version {described.schema_version}, {kind}, subject `{described.subject_field}`.\n"
         yield "| field | value |\n| --- | --- |"
@@ -76,7 +76,8 @@ def meaning(annotation: object) -> str:
         return f"a list, each {meaning(typing.get_args(annotation)[0])}"
     if isinstance(annotation, type) and issubclass(annotation, StrEnum):
         return " or ".join(f"`{member.value}`" for member in annotation)
-    return {str: "a text", int: "a whole number", datetime: "an instant"}[typing.cast("type[object]", annotation)]
+    plain = {str: "a text", int: "a whole number", bool: "true or false", datetime: "an instant"}
+    return plain[typing.cast("type[object]", annotation)]
 
 
 def scopes() -> Iterator[str]:

@@ -29,7 +29,7 @@ class Append:
     expected: tuple[StreamId, Version] | None
     """The stream decided on and the version it was decided at; None for what is observed, not decided."""
     acting: str | None = None
-    """The id of the principal whose authority this needs, checked again within the append."""
+    """The name of the authority that this needs (a token, a member's session), checked again within the append."""
     restricts: frozenset[str] = frozenset()
     """Ids of principals that may do less afterwards: nothing of theirs shares a batch behind this."""
     companions: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
@@ -113,7 +113,7 @@ def take_batch(queue: deque[Pending], most: int = MOST_EVENTS_IN_BATCH) -> list[
         if pending.answer.done():
             continue
         append, keys = pending.append, keys_of(pending.append)
-        if append.acting in restricted or not taken.isdisjoint(keys):
+        if append.events[0].actor in restricted or not taken.isdisjoint(keys):
             held_back.append(pending)
         else:
             batch.append(pending)

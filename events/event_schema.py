@@ -82,4 +82,4 @@ def field_schema(annotation: object) -> Schema:
         return {"enum": [member.value for member in annotation]}
     if annotation is datetime:
         return INSTANT
-    return {"type": {str: "string", int: "integer"}[typing.cast("type[object]", annotation)]}
+    return {"type": {str: "string", int: "integer", bool: "boolean"}[typing.cast("type[object]", annotation)]}

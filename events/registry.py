@@ -15,28 +15,32 @@ from typing import Any, Final
 
 import orjson
 
-from events.organizations import OrganizationCreated
+from events.applications import ApplicationCreated, ApplicationDeleted, ApplicationEvent, ApplicationUpdated
+from events.members import (
+    MemberAdded,
+    MemberEvent,
+    MemberRemoved,
+    MemberRoleChanged,
+    PasswordChanged,
+    SignedIn,
+    SignedOut,
+    SignInFailed,
+)
+from events.organizations import OrganizationCreated, OrganizationEvent
 from events.tokens import (
     TokenCreated,
+    TokenEvent,
     TokenOverlapEnded,
+    TokenRevealed,
     TokenRevoked,
     TokenRotated,
     TokenRotationCompleted,
     TokenUpdated,
+    WebhookSignerDesignated,
 )
-from events.usage import TokenUsed, UsageGap
+from events.usage import TokenUsed, UsageEvent, UsageGap
 
-Event = (
-    TokenCreated
-    | TokenUpdated
-    | TokenRotated
-    | TokenRotationCompleted
-    | TokenOverlapEnded
-    | TokenRevoked
-    | OrganizationCreated
-    | TokenUsed
-    | UsageGap
-)
+Event = TokenEvent | UsageEvent | ApplicationEvent | OrganizationEvent | MemberEvent
 """Every event there is."""
 
 Json = dict[str, Any]
@@ -68,6 +72,8 @@ class EventType:
     upcasters: Mapping[int, Upcaster]
     """From each older schema version to the one after it."""
     is_usage: bool
+    is_observed: bool
+    """It was seen, not decided, so it has no version: all usage, and more."""
     subject_field: str
 
 
@@ -83,7 +89,7 @@ def converters(annotation: object) -> tuple[Converter | None, Converter | None]:
         return list, tuple
     if isinstance(annotation, type) and issubclass(annotation, StrEnum):
         return str, {str(member): member for member in annotation}.__getitem__
-    if annotation in (str, int):
+    if annotation in (str, int, bool):
         return None, None
     raise TypeError(f"an event field cannot be a {annotation}")
 
@@ -96,7 +102,13 @@ def optional(convert: Converter | None) -> Converter | None:
 
 
 def register(
-    cls: type[Event], *, version: int = 1, subject: str = "token_id", usage: bool = False, **upcasters: Upcaster
+    cls: type[Event],
+    *,
+    version: int = 1,
+    subject: str = "token_id",
+    usage: bool = False,
+    observed: bool = False,
+    **upcasters: Upcaster,
 ) -> EventType:
     """Describe one event type by its class."""
     hints = typing.get_type_hints(cls)
@@ -108,6 +120,7 @@ def register(
         decoders=tuple((name, convert) for name in names if (convert := converters(hints[name])[1]) is not None),
         upcasters={int(name.removeprefix("v")): upcast for name, upcast in upcasters.items()},
         is_usage=usage,
+        is_observed=usage or observed,
         subject_field=subject,
     )
 
@@ -121,9 +134,21 @@ TYPES: Final[Mapping[str, EventType]] = {
         register(TokenRotationCompleted),
         register(TokenOverlapEnded),
         register(TokenRevoked),
-        register(OrganizationCreated, subject="organization_id"),
+        register(TokenRevealed),
+        register(WebhookSignerDesignated),
         register(TokenUsed, usage=True),
         register(UsageGap, subject="organization_id", usage=True),
+        register(ApplicationCreated, subject="application_id"),
+        register(ApplicationUpdated, subject="application_id"),
+        register(ApplicationDeleted, subject="application_id"),
+        register(OrganizationCreated, subject="organization_id"),
+        register(MemberAdded, subject="member_id"),
+        register(MemberRoleChanged, subject="member_id"),
+        register(MemberRemoved, subject="member_id"),
+        register(PasswordChanged, subject="member_id"),
+        register(SignedIn, subject="member_id", observed=True),
+        register(SignInFailed, subject="member_id", observed=True),
+        register(SignedOut, subject="member_id", observed=True),
     )
 }
 
@@ -134,7 +159,7 @@ def describe(event: Event) -> EventType:
 
 
 def subject_of(event: Event) -> str:
-    """Name what an event is about: a token, an organization."""
+    """Name what an event is about: a token, an application, a member, an organization."""
     return str(getattr(event, describe(event).subject_field))
 
 

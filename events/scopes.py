@@ -12,14 +12,18 @@ LONGEST_SCOPES: Final = 3072
 """Bytes that all scopes of a token may take together, spaces between them included: gateways carry them in a header."""
 
 RESERVED: Final = {
-    "organization": frozenset({"read"}),
+    "organization": frozenset({"read", "write"}),
     "members": frozenset({"read", "write"}),
     "applications": frozenset({"read", "write"}),
     "tokens": frozenset({"read", "write", "verify"}),
     "events": frozenset({"read"}),
     "webhooks": frozenset({"read", "write"}),
 }
-"""This service's own resources and their actions. Every other resource belongs to the services that rely on us."""
+"""This service's own resources and their actions. Every other resource belongs to the services that rely on us.
+
+`organization:write` is to say who owns the organization.
+"""
+RESERVED_SCOPES: Final = tuple(f"{resource}:{action}" for resource in RESERVED for action in sorted(RESERVED[resource]))
 
 
 def problem_with(scope: str) -> str | None:
@@ -47,3 +51,9 @@ def missing(held: Iterable[str], wanted: Iterable[str]) -> tuple[str, ...]:
     """List the wanted scopes that none of those held covers, in their order."""
     held = frozenset(held)
     return tuple(scope for scope in wanted if not covers(held, scope))
+
+
+def reserved_among(scopes: Iterable[str]) -> tuple[str, ...]:
+    """List the reserved scopes that some scopes amount to; what else they cover means nothing to this service."""
+    held = frozenset(scopes)
+    return tuple(scope for scope in RESERVED_SCOPES if covers(held, scope))

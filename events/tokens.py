@@ -5,67 +5,18 @@ A token is any credential we issue; its kind fixes its policy. An `API_TOKEN` ha
 together. All three are the same aggregate with the same life cycle, folded per token.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import Enum, StrEnum, unique
+from enum import Enum
 from typing import Final, NamedTuple, assert_never
 
-from events.envelope import Actor, StreamId
+from events.envelope import Actor
 from events.names import LONGEST_REASON, name_problems, text_problems
 from events.refusals import Refusal, RefusalCode, Refused, invalid
 from events.scopes import LONGEST_SCOPES, MOST_SCOPES, problem_with
+from events.token_kinds import POLICIES, TokenKind
 
 LONGEST_OVERLAP: Final = timedelta(days=30)
-
-
-@unique
-class TokenKind(StrEnum):
-    """What a token is for."""
-
-    API_TOKEN = "API_TOKEN"  # noqa: S105 -- the name of a kind, not a password
-    API_SECRET = "API_SECRET"  # noqa: S105 -- the name of a kind, not a password
-    CLIENT_SECRET = "CLIENT_SECRET"  # noqa: S105 -- the name of a kind, not a password
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KindPolicy:
-    """What holds for every token of a kind."""
-
-    category: str
-    """The category of the stream that its decisions are on: its own, its organization's or its application's."""
-    may_expire: bool
-    issued_by_create: bool
-    """Whether `createToken` issues it (a client secret is issued with its application)."""
-    confirmed_by_name: bool
-    """Whether its revocation needs the token's name typed in."""
-
-
-POLICIES: Final[Mapping[TokenKind, KindPolicy]] = {
-    TokenKind.API_TOKEN: KindPolicy(
-        category="token",
-        may_expire=True,
-        issued_by_create=True,
-        confirmed_by_name=False,
-    ),
-    TokenKind.API_SECRET: KindPolicy(
-        category="api_secrets",
-        may_expire=False,
-        issued_by_create=False,
-        confirmed_by_name=True,
-    ),
-    TokenKind.CLIENT_SECRET: KindPolicy(
-        category="application",
-        may_expire=False,
-        issued_by_create=False,
-        confirmed_by_name=False,
-    ),
-}
-
-
-def stream_of_api_token(token_id: str) -> StreamId:
-    """Name the stream that the decisions about an `API_TOKEN` are on: its own."""
-    return StreamId(f"{POLICIES[TokenKind.API_TOKEN].category}-{token_id}")
 
 
 # Events
@@ -130,7 +81,34 @@ class TokenRevoked:
     reason: str | None
 
 
-TokenEvent = TokenCreated | TokenUpdated | TokenRotated | TokenRotationCompleted | TokenOverlapEnded | TokenRevoked
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenRevealed:
+    """A token's secret, which was kept, was shown again."""
+
+    token_id: str
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookSignerDesignated:
+    """A token was chosen to sign the organization's webhooks, in place of the one before, if there was one."""
+
+    token_id: str
+    previous_token_id: str | None
+    designation: int
+    """How often one was chosen in the organization, this time included: the last one chosen signs."""
+
+
+TokenEvent = (
+    TokenCreated
+    | TokenUpdated
+    | TokenRotated
+    | TokenRotationCompleted
+    | TokenOverlapEnded
+    | TokenRevoked
+    | TokenRevealed
+    | WebhookSignerDesignated
+)
 
 
 # Commands
@@ -199,6 +177,8 @@ class RevokeToken:
     token_id: str
     reason: str | None = None
     confirmation: str | None = None
+    is_forced: bool = False
+    """By the operator, whatever the policy of the token's kind asks for."""
 
 
 TokenCommand = CreateToken | UpdateToken | RotateToken | CompleteRotation | EndRotationOverlap | RevokeToken
@@ -228,6 +208,8 @@ class TokenState(NamedTuple):
     new_secret_used_at: datetime | None = None
     revoked_at: datetime | None = None
     revoked_reason: str | None = None
+    designation: int | None = None
+    """The last time that it was chosen to sign webhooks, counted in its organization."""
 
     def is_active(self, now: datetime) -> bool:
         """Say whether the token works at an instant."""
@@ -238,7 +220,9 @@ class TokenState(NamedTuple):
         return self.overlap_ends_at is not None and now < self.overlap_ends_at
 
 
-def evolve(state: TokenState | None, event: TokenEvent, *, organization: str, actor: Actor, at: datetime) -> TokenState:
+def evolve(  # noqa: C901, PLR0911 -- a case for each event
+    state: TokenState | None, event: TokenEvent, *, organization: str, actor: Actor, at: datetime
+) -> TokenState:
     """Fold one event into a token's state. Raises ValueError where the log contradicts itself."""
     match event:
         case TokenCreated():
@@ -275,6 +259,10 @@ def evolve(state: TokenState | None, event: TokenEvent, *, organization: str, ac
             return state._replace(overlap_ends_at=None)
         case TokenRevoked():
             return state._replace(revoked_at=at, revoked_reason=event.reason, overlap_ends_at=None)
+        case TokenRevealed():
+            return state
+        case WebhookSignerDesignated():
+            return state._replace(designation=event.designation)
         case _:
             assert_never(event)
 
@@ -289,7 +277,7 @@ def decide(command: TokenCommand, state: TokenState | None, *, now: datetime) ->
     if isinstance(command, CreateToken):
         return decide_create(command, state, now=now)
     if state is None:
-        return Refused((Refusal(code=RefusalCode.NOT_FOUND, message="there is no such token", field=("input", "id")),))
+        return not_found()
     match command:
         case UpdateToken():
             return decide_update(command, state, now=now)
@@ -392,11 +380,20 @@ def decide_revoke(command: RevokeToken, state: TokenState) -> Decision:
         return Refused(problems)
     if state.revoked_at is not None:
         return ()
+    if command.is_forced:
+        return (TokenRevoked(token_id=state.id, reason=command.reason),)
+    if not POLICIES[state.kind].revoked_alone:
+        return Refused((invalid("id", "this is an application's secret: delete the application, or rotate it"),))
     if POLICIES[state.kind].confirmed_by_name and command.confirmation != state.name:
         message = "type the token's name to confirm its revocation"
         refusal = Refusal(code=RefusalCode.CONFIRMATION_MISMATCH, message=message, field=("input", "confirmation"))
         return Refused((refusal,))
     return (TokenRevoked(token_id=state.id, reason=command.reason),)
+
+
+def not_found() -> Refused:
+    """Refuse because there is no such token, or none that may be seen."""
+    return Refused((Refusal(code=RefusalCode.NOT_FOUND, message="there is no such token", field=("input", "id")),))
 
 
 def not_active(state: TokenState) -> Refused:

@@ -5,22 +5,14 @@ it, whose last use says whether an overlap can be ended.
 """
 
 from datetime import datetime
-from typing import Final, NamedTuple, assert_never
+from typing import Final, NamedTuple
 
 import asyncpg
 
-from events.organizations import OrganizationCreated
 from events.registry import Event
 from events.statement import load
-from events.tokens import (
-    TokenCreated,
-    TokenOverlapEnded,
-    TokenRevoked,
-    TokenRotated,
-    TokenRotationCompleted,
-    TokenUpdated,
-)
-from events.usage import TokenUsed, UsageGap
+from events.tokens import TokenCreated
+from events.usage import TokenUsed
 from projections.projection import Foldable, Kept, Projection
 
 
@@ -46,21 +38,7 @@ class LastUsed(NamedTuple):
 
 def key_of(event: Event) -> str | None:
     """Name the token whose use an event speaks of."""
-    match event:
-        case TokenCreated() | TokenUsed():
-            return event.token_id
-        case (
-            TokenUpdated()
-            | TokenRotated()
-            | TokenRotationCompleted()
-            | TokenOverlapEnded()
-            | TokenRevoked()
-            | OrganizationCreated()
-            | UsageGap()
-        ):
-            return None
-        case _:
-            assert_never(event)
+    return event.token_id if isinstance(event, TokenCreated | TokenUsed) else None
 
 
 def evolve(state: LastUsed | None, recorded: Foldable) -> LastUsed:

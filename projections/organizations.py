@@ -4,18 +4,13 @@ from typing import Final, assert_never
 
 import asyncpg
 
-from events.organizations import OrganizationCreated, OrganizationState, evolve
+from events.applications import ApplicationEvent
+from events.members import MemberEvent
+from events.organizations import OrganizationCreated, OrganizationEvent, OrganizationState, evolve
 from events.registry import Event
 from events.statement import Pool, load
-from events.tokens import (
-    TokenCreated,
-    TokenOverlapEnded,
-    TokenRevoked,
-    TokenRotated,
-    TokenRotationCompleted,
-    TokenUpdated,
-)
-from events.usage import TokenUsed, UsageGap
+from events.tokens import TokenEvent
+from events.usage import UsageEvent
 from projections.projection import Foldable, Projection
 
 FIND_ORGANIZATIONS: Final = load("projections.statements.organizations", "find_organizations")
@@ -24,22 +19,11 @@ WRITE_ORGANIZATIONS: Final = load("projections.statements.organizations", "write
 
 def key_of(event: Event) -> str | None:
     """Name the organization that an event changes."""
-    match event:
-        case OrganizationCreated():
-            return event.organization_id
-        case (
-            TokenCreated()
-            | TokenUpdated()
-            | TokenRotated()
-            | TokenRotationCompleted()
-            | TokenOverlapEnded()
-            | TokenRevoked()
-            | TokenUsed()
-            | UsageGap()
-        ):
-            return None
-        case _:
-            assert_never(event)
+    if isinstance(event, OrganizationEvent):
+        return event.organization_id
+    if isinstance(event, TokenEvent | UsageEvent | ApplicationEvent | MemberEvent):
+        return None
+    assert_never(event)
 
 
 def evolve_row(state: OrganizationState | None, recorded: Foldable) -> OrganizationState:

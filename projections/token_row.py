@@ -1,52 +1,34 @@
 """How the rows of `tokens` follow from the log. Must never hold what a clock decides: a row is a fact."""
 
-from typing import Final, assert_never
+from typing import Final, assert_never, get_args
 
 import asyncpg
 
+from events.applications import ApplicationEvent
 from events.envelope import Actor, ActorKind
-from events.organizations import OrganizationCreated
+from events.members import MemberEvent
+from events.organizations import OrganizationEvent
 from events.registry import Event
 from events.statement import load
-from events.tokens import (
-    TokenCreated,
-    TokenKind,
-    TokenOverlapEnded,
-    TokenRevoked,
-    TokenRotated,
-    TokenRotationCompleted,
-    TokenState,
-    TokenUpdated,
-    evolve,
-)
-from events.usage import TokenUsed, UsageGap
+from events.token_kinds import TokenKind
+from events.tokens import TokenEvent, TokenState, evolve
+from events.usage import UsageEvent
 from projections.projection import Foldable, Projection
-
-OTHERS: Final = (TokenUsed, UsageGap, OrganizationCreated)
 
 
 def key_of(event: Event) -> str | None:
     """Name the token that an event changes."""
-    match event:
-        case (
-            TokenCreated()
-            | TokenUpdated()
-            | TokenRotated()
-            | TokenRotationCompleted()
-            | TokenOverlapEnded()
-            | TokenRevoked()
-        ):
-            return event.token_id
-        case TokenUsed() | UsageGap() | OrganizationCreated():
-            return None
-        case _:
-            assert_never(event)
+    if isinstance(event, TokenEvent):
+        return event.token_id
+    if isinstance(event, UsageEvent | ApplicationEvent | OrganizationEvent | MemberEvent):
+        return None
+    assert_never(event)
 
 
 def evolve_row(state: TokenState | None, recorded: Foldable) -> TokenState:
     """Fold one event into a token's row, exactly as decisions fold it."""
     event = recorded.event
-    if isinstance(event, OTHERS):
+    if not isinstance(event, TokenEvent):
         raise TypeError(f"{type(event).__name__} changes no token")
     return evolve(state, event, organization=recorded.organization, actor=recorded.actor, at=recorded.occurred_at)
 
@@ -72,6 +54,7 @@ def row_of(state: TokenState) -> tuple[object, ...]:
         state.new_secret_used_at,
         state.revoked_at,
         state.revoked_reason,
+        state.designation,
     )
 
 
@@ -95,12 +78,13 @@ def state_of(row: asyncpg.Record) -> TokenState:
         new_secret_used_at=row["new_secret_used_at"],
         revoked_at=row["revoked_at"],
         revoked_reason=row["revoked_reason"],
+        designation=row["designation"],
     )
 
 
 TOKENS: Final = Projection(
     name="tokens",
-    table="tokens_v1",
+    table="tokens_v2",
     columns=(
         "id",
         "organization",
@@ -120,11 +104,10 @@ TOKENS: Final = Projection(
         "new_secret_used_at",
         "revoked_at",
         "revoked_reason",
+        "designation",
     ),
     is_inline=True,
-    types=frozenset(
-        {TokenCreated, TokenUpdated, TokenRotated, TokenRotationCompleted, TokenOverlapEnded, TokenRevoked}
-    ),
+    types=frozenset(get_args(TokenEvent)),
     key=key_of,
     evolve=evolve_row,
     row=row_of,

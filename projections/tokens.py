@@ -14,7 +14,8 @@ from typing import Final, assert_never
 import asyncpg
 
 from events.statement import Pool, load
-from events.tokens import TokenKind, TokenState
+from events.token_kinds import TokenKind
+from events.tokens import TokenState
 from projections.last_used import LastUsed
 from projections.token_row import TOKENS, row_json, state_of
 

@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import structlog
 from aiohttp import web
@@ -14,7 +15,6 @@ from aiohttp import web
 from events.statement import Pool
 from events.writer import LogWriter
 from projections.runner import CatchUp
-from service import vault
 from service.api.context import Services
 from service.api.execution import Executor
 from service.api.limits import Limits
@@ -24,14 +24,17 @@ from service.credential import Credential, Verification
 from service.credential_reader import CredentialReader
 from service.database import open_database, prepare
 from service.database_clock import DatabaseClock
+from service.draining import Drain
 from service.enforcement import Enforcer
 from service.entrances import Core, Entrances, Lag, Verifying
+from service.forgetting import forgetting
 from service.garbage import setting_aside
 from service.generations import settled
 from service.growth import Growth
 from service.hashing import HashingPool
 from service.host_checkpoint import FILE_NAME, HostCheckpoint
-from service.key_files import open_key_file, open_log_key
+from service.key_files import open_log_key
+from service.key_following import KeyFollower
 from service.lease import Node
 from service.lease_keeper import CLOCK, LeaseKeeper, Membership
 from service.listening import Door, Requests, bound_sockets, is_loopback, listening, url_of
@@ -50,7 +53,6 @@ from service.token_commands import TokenCommands
 from service.tree_keeper import TreeKeeper
 from service.tree_proofs import TreeProofs
 from service.usage import UsageRecorder, UsageSettings, recording
-from service.vault import forgetting_replays
 from service.verified_cache import VerifiedCache
 from service.verify import Verifier
 from service.web import graphql, health, verification
@@ -69,7 +71,7 @@ async def open_core(settings: Settings) -> AsyncIterator[Core]:
         for name in await prepare(database):
             log.info("migrated", migration=name)
         pool = await stack.enter_async_context(database.pool(settings.pool_size))
-        keys = await open_keys(pool, settings)
+        keys = (await stack.enter_async_context(key_follower(pool, settings))).keys
         signer, host = await open_signer(pool, settings)
         hashing = HashingPool(threads=settings.hash_threads, queue_bound=settings.hash_queue)
         stack.push_async_callback(hashing.close)
@@ -94,16 +96,18 @@ async def open_core(settings: Settings) -> AsyncIterator[Core]:
         )
 
 
-async def open_keys(pool: Pool, settings: Settings) -> vault.Keys:
-    """Load the keys that live outside the database, or create them on an empty vault."""
-    pepper_file = settings.pepper_file or settings.data_dir / "pepper.key"
-    kek_file = settings.kek_file or settings.data_dir / "kek.key"
-    return vault.Keys(
-        peppers=await open_key_file(pool, "pepper", pepper_file, os.urandom),
-        keks=await open_key_file(pool, "kek", kek_file, os.urandom),
-        prefix=settings.secret_prefix,
-        random_bytes=os.urandom,
-    )
+def key_files(settings: Settings) -> dict[str, Path]:
+    """Say where the keys that live outside the database are, by kind."""
+    return {
+        "pepper": settings.pepper_file or settings.data_dir / "pepper.key",
+        "kek": settings.kek_file or settings.data_dir / "kek.key",
+    }
+
+
+def key_follower(pool: Pool, settings: Settings) -> KeyFollower:
+    """Load the keys that live outside the database, or create them on an empty vault, and follow their files."""
+    called = f"{settings.node_name or socket.gethostname()} (process {os.getpid()})"
+    return KeyFollower(pool, key_files(settings), called=called, prefix=settings.secret_prefix)
 
 
 async def open_signer(pool: Pool, settings: Settings) -> tuple[Signer, HostCheckpoint]:
@@ -124,8 +128,10 @@ async def open_node(core: Core) -> AsyncIterator[Verifying]:
     async with (
         CredentialReader(connect, CLOCK.steady) as reader,
         Enforcer(connect, CLOCK.steady) as enforcer,
+        Drain(core.pool, core.hashing) as drain,
     ):
         verifier = Verifier(node, reader, keys=core.keys, hashing=core.hashing, clock=CLOCK)
+        verifier.drain, drain.on_moved = drain, lambda moved: node.remember_too(moved.digest, moved.new_digest)
         sessions = Sessions(verifier, CLOCK)
         node.on_forgotten = sessions.changed
         membership = Membership(
@@ -285,7 +291,7 @@ async def serving_on(
         keeper = await stack.enter_async_context(TreeKeeper(core.signer, core.host))
         entrances = make_entrances(core, await stack.enter_async_context(open_node(core)), catch_up, keeper=keeper)
         await stack.enter_async_context(recording(entrances.services.usage))
-        await stack.enter_async_context(forgetting_replays(core.pool))
+        await stack.enter_async_context(forgetting(core.pool))
         app = make_web_app(entrances, expose(entrances.expose))
         idle_s, drain_s = settings.header_timeout_s, settings.drain_s
         door = await stack.enter_async_context(

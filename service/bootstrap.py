@@ -15,7 +15,8 @@ from events.log import Installation, read_head
 from events.refusals import Refused
 from events.scopes import EVERYTHING
 from events.statement import Pool
-from events.tokens import CreateToken, TokenKind
+from events.token_kinds import TokenKind
+from events.tokens import CreateToken
 from projections.organizations import find_organization
 from service.authorization import operator
 from service.organization_commands import OrganizationCommands

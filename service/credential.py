@@ -13,7 +13,8 @@ from typing import Final
 import asyncpg
 
 from events.scopes import missing
-from events.tokens import TokenKind
+from events.token_kinds import TokenKind
+from service.authorization import MemberSession, Principal, member_principal, token_principal
 
 
 @unique
@@ -44,6 +45,35 @@ class Credential:
     completes_rotation: bool
     """This is the first time that the newest secret of a rotated token is seen."""
 
+    @property
+    def subject(self) -> str:
+        """Name what is to be forgotten when it changes: the token."""
+        return self.token_id
+
+    @property
+    def principal(self) -> Principal:
+        """Act as the token."""
+        return token_principal(self.token_id, self.organization, self.scopes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemberCredential:
+    """The member that a session was proved to be of, whether it goes on or not."""
+
+    member_id: str
+    organization: str
+    session: MemberSession
+
+    @property
+    def subject(self) -> str:
+        """Name what is to be forgotten when it changes: the member."""
+        return self.member_id
+
+    @property
+    def principal(self) -> Principal:
+        """Act as the member."""
+        return member_principal(self.member_id, self.organization, self.session)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
@@ -51,6 +81,14 @@ class Verification:
 
     failure: Failure | None
     credential: Credential | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemberVerification:
+    """What is known of a presented session: it is good when `failure` is None; whose it is, when it was right."""
+
+    failure: Failure | None
+    credential: MemberCredential | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

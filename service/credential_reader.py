@@ -45,6 +45,8 @@ class Found:
 
     row: asyncpg.Record | None
     epoch: int
+    peppers: Sequence[str]
+    """Those that secrets may be under: one that was not asked under each of them is not unknown."""
     sent_s: float
     """When it was asked."""
 
@@ -154,7 +156,8 @@ class CredentialReader:
         by_prefix = {row["asked"]: row for row in rows}
         for question in taken:
             known = [row for prefix in question.prefixes if (row := by_prefix[prefix])["id"] is not None]
-            found = Found(row=known[0] if known else None, epoch=rows[0]["epoch"], sent_s=sent_s)
+            epoch, peppers = rows[0]["epoch"], rows[0]["peppers"]
+            found = Found(row=known[0] if known else None, epoch=epoch, peppers=peppers, sent_s=sent_s)
             if not question.answer.done():
                 question.answer.set_result(found)
 

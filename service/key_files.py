@@ -23,10 +23,11 @@ LOG_KEY_FILE: Final = "the log key file"
 async def open_key_file(pool: Pool, kind: str, path: Path, random_bytes: Callable[[int], bytes]) -> KeyRing:
     """Load the keys of a kind (`pepper`, `kek`), or create the file on an empty vault. Raises KeyFileError."""
     what = MEANINGS[kind]
-    on_record = {row["key_id"]: row["is_needed"] for row in await pool.fetch(VAULT_KEY_IDS.text) if row["kind"] == kind}
-    ring = await asyncio.to_thread(load_or_create, path, what, sorted(on_record), random_bytes=random_bytes)
-    if lacking := {key_id for key_id, is_needed in on_record.items() if is_needed} - set(ring.ids):
-        raise KeyFileError(f"{what} {path} lacks {', '.join(sorted(lacking))}, which the database needs: add it back")
+    on_record = [row["key_id"] for row in await pool.fetch(VAULT_KEY_IDS.text, kind, None)]
+    ring = await asyncio.to_thread(load_or_create, path, what, on_record, random_bytes=random_bytes)
+    rows = await pool.fetch(VAULT_KEY_IDS.text, kind, ring.ids)
+    if lacking := [row["key_id"] for row in rows if row["is_needed"]]:
+        raise KeyFileError(f"{what} {path} lacks {', '.join(lacking)}, which the database needs: add it back")
     await register(pool, kind, ring, where=f"{what} {path}")
     return ring
 

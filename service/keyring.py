@@ -10,7 +10,8 @@ import hmac
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -20,6 +21,7 @@ KEY_BYTES = 32
 BLOCK_BYTES = 64
 
 _FIRST_ID = "k1"
+_NUMBERED = re.compile(r"k([1-9][0-9]{0,8})")
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 _LINE_RULE = "one key a line as id:base64(32 bytes), the id of up to 32 lower-case letters, digits and hyphens"
 _NEW_KEY = "`openssl rand -base64 32` makes one"
@@ -73,6 +75,14 @@ class KeyRing:
         """Return the 32 bytes of a key, or None where it is not loaded."""
         return self._keys.get(key_id)
 
+    def writing_with(self, key_id: str) -> "KeyRing":
+        """Return a ring of the same keys in which this one writes. Raises `KeyError` where it is not among them."""
+        return KeyRing({key_id: self._keys[key_id], **self._keys})
+
+    def reading_too(self, other: "KeyRing") -> "KeyRing":
+        """Return a ring that reads another's keys as well, after its own."""
+        return KeyRing({**self._keys, **{i: other.key(i) or b"" for i in other.ids if i not in self._keys}})
+
     def derived(self, derive: Callable[[bytes], bytes]) -> "KeyRing":
         """Return a ring with the same ids in the same order, each key replaced by what `derive` makes of it."""
         return KeyRing({key_id: derive(key) for key_id, key in self._keys.items()})
@@ -121,21 +131,46 @@ def create(path: Path, random_bytes: Callable[[int], bytes]) -> KeyRing:
     several processes that start together one creates and the others load, and `KeyFileError` where it cannot write.
     """
     ring = KeyRing({_FIRST_ID: random_bytes(KEY_BYTES)})
-    encoded = base64.b64encode(ring.key(_FIRST_ID) or b"").decode("ascii")
-    draft = path.with_name(f".{path.name}.{random_bytes(8).hex()}.new")
+    text = f"{_HEADER}{_line(_FIRST_ID, ring)}"
     try:
-        try:
-            _write_durably(draft, f"{_HEADER}{_FIRST_ID}:{encoded}\n".encode("ascii"))
+        with _drafted(path, text.encode("ascii"), random_bytes) as draft:
             # A link fails where the name is taken; a rename would replace a key that rows already depend on.
             path.hardlink_to(draft)
-        finally:
-            draft.unlink(missing_ok=True)
-        _sync_directory(path.parent)
     except FileExistsError:
         raise KeyFileExistsError(f"{path} already exists and is left as it is") from None
     except OSError as error:
         raise KeyFileError(f"{path} cannot be created ({error.strerror}); its folder must be writable") from None
     return ring
+
+
+def put_first(path: Path, what: str, key_id: str, *, random_bytes: Callable[[int], bytes]) -> None:
+    """Put a new random key before the others of a file, whole and durable or not at all; its owner and mode stay.
+
+    One process at a time may do so. Raises `KeyFileError`, also where the file cannot be used as it is.
+    """
+    path = path.resolve()  # a link stays one
+    if key_id in load(path, what).ids:
+        raise KeyFileError(f"{what} {path} has a key {key_id} already")
+    line = _line(key_id, KeyRing({key_id: random_bytes(KEY_BYTES)}))
+    try:
+        status = path.stat()
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        first = next(n for n, text in enumerate(lines) if text.strip() and not text.strip().startswith("#"))
+        text = "".join((*lines[:first], line, *lines[first:]))
+        with _drafted(path, text.encode("utf-8"), random_bytes) as draft:
+            if (status.st_uid, status.st_gid) != (draft.stat().st_uid, draft.stat().st_gid):
+                os.chown(draft, status.st_uid, status.st_gid)
+            draft.replace(path)
+    except OSError as error:
+        raise KeyFileError(
+            f"{what} {path} cannot be written ({error.strerror}): run this as its owner, with its folder writable"
+        ) from None
+
+
+def next_id(known: Iterable[str]) -> str:
+    """Name a new key: k and the number after the highest of those that are known."""
+    numbers = [int(match[1]) for key_id in known if (match := _NUMBERED.fullmatch(key_id))]
+    return f"k{max(numbers, default=0) + 1}"
 
 
 def digest(ring: KeyRing, secret: str, *, pepper_id: str) -> bytes:
@@ -207,6 +242,22 @@ def _parse(entry: str, where: str) -> tuple[str, bytes]:
     if len(key) != KEY_BYTES:
         raise KeyFileError(f"{where}: the key is {len(key)} bytes and must be {KEY_BYTES} ({_NEW_KEY})")
     return key_id, key
+
+
+def _line(key_id: str, ring: KeyRing) -> str:
+    return f"{key_id}:{base64.b64encode(ring.key(key_id) or b'').decode('ascii')}\n"
+
+
+@contextmanager
+def _drafted(path: Path, octets: bytes, random_bytes: Callable[[int], bytes]) -> Iterator[Path]:
+    """Write a draft beside a file, to be given the file's name; no draft is left, and the name is durable."""
+    draft = path.with_name(f".{path.name}.{random_bytes(8).hex()}.new")
+    try:
+        _write_durably(draft, octets)
+        yield draft
+    finally:
+        draft.unlink(missing_ok=True)
+    _sync_directory(path.parent)
 
 
 def _write_durably(path: Path, octets: bytes) -> None:

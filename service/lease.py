@@ -226,6 +226,12 @@ class Node(Generic[Proved]):
         if self.holds_lease:
             self._cache.put(digest, entry)
 
+    def remember_too(self, digest: bytes, new_digest: bytes) -> None:
+        """Keep under another digest of the same secret what is remembered under one, if anything is."""
+        entry = self._cache.get(digest)
+        if entry is not None:
+            self._cache.put(new_digest, Entry(entry.subject, entry.proved, entry.deadline_s))
+
 
 def longest_wait_s(leases_s: Sequence[float], drift: float = DRIFT) -> float:
     """Say how long after reading the registry no node with one of these leases can accept from memory any more."""

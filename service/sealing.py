@@ -7,6 +7,7 @@ way to a new one well before 2**32 seals (SP 800-38D, 8.3).
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -16,7 +17,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from service.keyring import KEY_BYTES, KeyRing
 from service.secret_text import SecretText
 
-_NONCE_BYTES = 12
+NONCE_BYTES: Final = 12
 _ASSOCIATED_DATA_LABEL = "entri/sealed-value/1"
 _IDEMPOTENCY_LABEL = "entri/idempotent-replay/1"
 
@@ -50,7 +51,7 @@ def seal(
     `random_bytes(12)` is the nonce: it must come from the operating system, since one nonce used twice breaks the key.
     """
     key_id = ring.writing_id
-    nonce = random_bytes(_NONCE_BYTES)
+    nonce = random_bytes(NONCE_BYTES)
     octets = plaintext.reveal().encode("utf-8")
     return SealedValue(key_id, nonce, _cipher(ring, key_id).encrypt(nonce, octets, _associated(row_id, column)))
 
@@ -68,10 +69,18 @@ def unseal(ring: KeyRing, sealed: SealedValue, *, row_id: str, column: str) -> S
     return SecretText(octets.decode("utf-8"))
 
 
+def reseal(
+    ring: KeyRing, sealed: SealedValue, *, row_id: str, column: str, random_bytes: Callable[[int], bytes]
+) -> SealedValue:
+    """Seal under the ring's writing key what another key of it has sealed. Raises as `unseal` does."""
+    plaintext = unseal(ring, sealed, row_id=row_id, column=column)
+    return seal(ring, plaintext, row_id=row_id, column=column, random_bytes=random_bytes)
+
+
 def idempotency_key_ring(ring: KeyRing, idempotency_key: str) -> KeyRing:
     """Return the ring that seals one idempotent command's secret for its replay: each key derived from one of ours.
 
-    Whoever reads the database and the key-encryption keys still lacks the idempotency key, kept only as an HMAC.
+    Whoever reads the database and our keys still lacks the idempotency key, which is kept only as an HMAC.
     """
     return ring.derived(lambda key: derive(key, _IDEMPOTENCY_LABEL, idempotency_key.encode("utf-8")))
 
@@ -81,9 +90,7 @@ def derive(key: bytes, label: str, *parts: bytes) -> bytes:
 
     One label means one purpose: two purposes under one label would share a key.
     """
-    return HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=None, info=_framed(label.encode("utf-8"), *parts)).derive(
-        key
-    )
+    return HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=None, info=framed(label.encode("utf-8"), *parts)).derive(key)
 
 
 def _cipher(ring: KeyRing, key_id: str) -> AESGCM:
@@ -95,9 +102,9 @@ def _cipher(ring: KeyRing, key_id: str) -> AESGCM:
 
 
 def _associated(row_id: str, column: str) -> bytes:
-    return _framed(_ASSOCIATED_DATA_LABEL.encode("utf-8"), row_id.encode("utf-8"), column.encode("utf-8"))
+    return framed(_ASSOCIATED_DATA_LABEL.encode("utf-8"), row_id.encode("utf-8"), column.encode("utf-8"))
 
 
-def _framed(*parts: bytes) -> bytes:
-    # Without the lengths ("a", "bc") and ("ab", "c") would be the same bytes.
+def framed(*parts: bytes) -> bytes:
+    """Join parts, each behind its length: without the lengths ("a", "bc") and ("ab", "c") would be the same bytes."""
     return b"".join(len(part).to_bytes(4, "big") + part for part in parts)

@@ -11,26 +11,27 @@ from datetime import datetime
 from typing import Any, Final
 
 from events import tokens
-from events.batch import ActorRestricted, Append, Appended, VersionConflict
-from events.entry import NewEvent, RecordedEvent, new_event
-from events.envelope import Actor, ActorKind, Circumstances, OrganizationPosition, StreamId, Version
+from events.batch import Append
+from events.entry import RecordedEvent
+from events.envelope import Actor, ActorKind, OrganizationPosition, StreamId, Version
 from events.identifiers import derived_id, new_id, prefix_of
 from events.log import read_stream
 from events.refusals import Refusal, RefusalCode, Refused, invalid
 from events.scopes import missing
 from events.statement import Pool
+from events.token_kinds import POLICIES, stream_of_api_token
 from events.tokens import TokenState
 from events.writer import LogWriter
 from projections.tokens import row_json
 from service import vault
-from service.authorization import Caller, Principal, RestrictedError
+from service.authorization import Caller, Principal
 from service.barrier import Fence
 from service.cached_changes import change_row
+from service.deciding import Committed, carried_out, circumstances_of, conflict, placed
 from service.enforcement import Enforcer, NotEnforcedError
 from service.hashing import HashingPool
 from service.secret_text import SecretText
 
-MOST_ATTEMPTS: Final = 5
 LONGEST_IDEMPOTENCY_KEY: Final = 255
 KEY_FIELD: Final = ("input", "idempotencyKey")
 
@@ -74,7 +75,7 @@ class TokenCommands:
     async def create(self, caller: Caller, command: tokens.CreateToken, *, key: str | None = None) -> Done | Refused:
         """Issue a token; the answer holds its secret, here and never again but for a retry with the same key."""
         caller.principal.require("tokens:write")
-        if not tokens.POLICIES[command.kind].issued_by_create:
+        if not POLICIES[command.kind].issued_by_create:
             return Refused((invalid("kind", f"{command.kind} is not issued by createToken: only API_TOKEN is"),))
         command = dataclasses.replace(command, token_id=new_id("tok", self.clock(), self.keys.random_bytes))
         return await self._issue(caller, command, None, key=key)
@@ -116,44 +117,58 @@ class TokenCommands:
         # Decided once before the hash is paid for; decided again, with the hint, when it is appended.
         if isinstance(refused := judge(caller.principal, command, state, now=self.clock()), Refused):
             return refused
-        issued = await vault.issue(self.keys, self.hashing)
-        attempt = self._attempt(caller, dataclasses.replace(command, hint=issued.hint))
-        attempt = dataclasses.replace(attempt, issued=issued, key=bound)
-        if bound is not None:
-            attempt = dataclasses.replace(attempt, event_id=bound.event_id)
-        return await self._carry_out(attempt)
+        with self.keys.writing():
+            issued = await vault.issue(
+                self.keys,
+                self.hashing,
+                organization=caller.principal.organization,
+                token_id=command.token_id,
+                generation=next_generation(state),
+            )
+            attempt = self._attempt(caller, dataclasses.replace(command, hint=issued.hint))
+            attempt = dataclasses.replace(attempt, issued=issued, key=bound)
+            if bound is not None:
+                attempt = dataclasses.replace(attempt, event_id=bound.event_id)
+            return await self._carry_out(attempt)
 
     def _attempt(self, caller: Caller, command: tokens.TokenCommand) -> Attempt:
         event_id = new_id("evt", self.clock(), self.keys.random_bytes)
-        return Attempt(
-            caller=caller, command=command, stream=tokens.stream_of_api_token(command.token_id), event_id=event_id
-        )
+        return Attempt(caller=caller, command=command, stream=stream_of_api_token(command.token_id), event_id=event_id)
 
     async def _carry_out(self, attempt: Attempt) -> Done | Refused:
         principal, command = attempt.caller.principal, attempt.command
-        for _ in range(MOST_ATTEMPTS):
+
+        async def decide() -> Append | Refused | None:
             version, state = await self._history(principal.organization, command)
             now = self.clock()
             decision = judge(principal, command, state, now=now)
             if isinstance(decision, Refused):
                 return decision
             if not decision:
+                return None
+            bound = await self._bound(attempt, state)
+            return self._append(bound, decision, state, version=version, now=now)
+
+        match await carried_out(self.writer, decide):
+            case Refused() as refused:
+                return refused
+            case None:
                 return await self._enforced(Done(token_id=command.token_id, position=None), command)
-            append = self._append(attempt, decision, state, version=version, now=now)
-            outcome = await self.writer.append(append)
-            match outcome:
-                case Appended(is_replay=True) if attempt.key is not None:
-                    return await self._replayed(attempt.caller, attempt.key) or conflict()
-                case Appended():
-                    secret = None if attempt.issued is None else attempt.issued.secret
-                    done = Done(token_id=command.token_id, position=outcome.organization_position, secret=secret)
-                    is_restricting = any(row["restricting"] for row in append.companions.get("revocations", ()))
-                    return await self._enforced(done, command, is_new=True) if is_restricting else done
-                case ActorRestricted():
-                    raise RestrictedError("the token that authorised this was revoked or has expired")
-                case VersionConflict():
-                    continue
-        return conflict()
+            case Committed(_, outcome) if outcome.is_replay and attempt.key is not None:
+                return await self._replayed(attempt.caller, attempt.key) or conflict()
+            case Committed(append, outcome):
+                secret = None if attempt.issued is None else attempt.issued.secret
+                done = Done(token_id=command.token_id, position=outcome.organization_position, secret=secret)
+                is_restricting = any(row["restricting"] for row in append.companions.get("revocations", ()))
+                return await self._enforced(done, command, is_new=True) if is_restricting else done
+
+    async def _bound(self, attempt: Attempt, state: TokenState | None) -> Attempt:
+        """Bind the new secret to the generation that it gets now, should another rotation have come first."""
+        issued, generation = attempt.issued, next_generation(state)
+        if issued is None or issued.generation == generation:
+            return attempt
+        bound = await vault.bind_anew(self.keys, self.hashing, issued, generation=generation)
+        return dataclasses.replace(attempt, issued=bound)
 
     async def _enforced(self, done: Done, command: tokens.TokenCommand, *, is_new: bool = False) -> Done:
         """Wait until what was restricted holds everywhere; also when an earlier attempt did it, whoever died since."""
@@ -173,33 +188,20 @@ class TokenCommands:
         version: Version,
         now: datetime,
     ) -> Append:
-        caller, principal = attempt.caller, attempt.caller.principal
-        circumstances = Circumstances(
-            organization=principal.organization,
-            actor=principal.actor,
-            at=now,
-            address=caller.address,
-            request_id=caller.request_id,
-        )
-        before = state
-        written: list[NewEvent] = []
-        for number, event in enumerate(decided):
-            state = tokens.evolve(
-                state, event, organization=principal.organization, actor=principal.actor, at=circumstances.at
-            )
-            event_id = attempt.event_id if number == 0 else derived_id("evt", attempt.event_id, str(number))
-            placed = (attempt.stream, Version(version + number + 1))
-            written.append(
-                new_event(event, circumstances, event_id=event_id, placed=placed, random_bytes=self.keys.random_bytes)
-            )
+        principal = attempt.caller.principal
+        before, at = state, (attempt.stream, version)
+        circumstances = circumstances_of(attempt.caller, now)
+        written = placed(decided, circumstances, at=at, event_id=attempt.event_id, random_bytes=self.keys.random_bytes)
+        for event in decided:
+            state = tokens.evolve(state, event, organization=principal.organization, actor=principal.actor, at=now)
         if state is None:
             raise AssertionError("a decision with events leaves a state")
         is_create = isinstance(attempt.command, tokens.CreateToken)
         needs_authority = not isinstance(attempt.command, tokens.CompleteRotation)
         return Append(
-            events=tuple(written),
-            expected=(attempt.stream, version),
-            acting=principal.actor.id if needs_authority and principal.actor.kind is ActorKind.TOKEN else None,
+            events=written,
+            expected=at,
+            acting=principal.acting if needs_authority else None,
             restricts=frozenset() if is_create else frozenset({state.id}),
             companions=self._companions(attempt, before, state),
         )
@@ -215,8 +217,7 @@ class TokenCommands:
         if isinstance(attempt.command, FORGETTING):
             rows["vault_forget"] = [{"token_id": state.id}]
         if issued is not None:
-            row = issued.row(token_id=state.id, generation=state.generation, organization=state.organization)
-            rows["vault_secrets"] = [row]
+            rows["vault_secrets"] = [issued.row()]
         if issued is not None and key is not None:
             replay = vault.replay_row(
                 self.keys, key, secret=issued.secret, token_id=state.id, organization=state.organization
@@ -229,7 +230,7 @@ class TokenCommands:
             return Version(0), None  # its stream is new: nothing to read
         if prefix_of(command.token_id) != "tok":
             return Version(0), None
-        recorded = await read_stream(self.pool, tokens.stream_of_api_token(command.token_id))
+        recorded = await read_stream(self.pool, stream_of_api_token(command.token_id))
         if not recorded or recorded[0].organization != organization:
             return Version(0), None
         return Version(len(recorded)), fold(recorded, command.token_id)
@@ -260,7 +261,7 @@ class TokenCommands:
         probe = tokens.EndRotationOverlap(token_id=replay.token_id)
         _, state = await self._history(caller.principal.organization, probe)
         if state is None:
-            return not_found()
+            return tokens.not_found()
         if replay.secret is not None and (refused := caller.principal.hold_back(state.scopes, KEY_FIELD[-1])):
             return refused
         position = OrganizationPosition(replay.organization_position)
@@ -270,6 +271,11 @@ class TokenCommands:
 
 FORGETTING: Final = (tokens.RotateToken, tokens.RevokeToken)
 """The commands after which an earlier secret is not given again."""
+
+
+def next_generation(state: TokenState | None) -> int:
+    """Say of which generation the next secret of a token is: 0 for the first."""
+    return 0 if state is None else state.generation + 1
 
 
 def judge(
@@ -306,14 +312,3 @@ def fold(recorded: list[RecordedEvent], token_id: str) -> TokenState | None:
                 state, event.event, organization=event.organization, actor=event.actor, at=event.occurred_at
             )
     return state
-
-
-def not_found() -> Refused:
-    """Refuse because the organization has no such token."""
-    return Refused((Refusal(code=RefusalCode.NOT_FOUND, message="there is no such token", field=("input", "id")),))
-
-
-def conflict() -> Refused:
-    """Refuse because others kept changing the token meanwhile."""
-    message = "the token was changed by others at the same time: read it and try again"
-    return Refused((Refusal(code=RefusalCode.CONFLICT, message=message),))

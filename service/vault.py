@@ -4,21 +4,21 @@ The log holds facts, the vault holds what proves a secret: a keyed digest's firs
 verifier to check it with. Its rows travel as companions of the events they belong to.
 """
 
-import asyncio
-import contextlib
+import base64
 import hmac
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import orjson
-import structlog
 
 from events.identifiers import derived_id
 from events.statement import Pool, load
 from service.hashing import HashingPool
 from service.keyring import KeyRing, digest
-from service.sealing import SealedValue, derive, idempotency_key_ring, seal, unseal
+from service.sealing import NONCE_BYTES, SealedValue, derive, framed, idempotency_key_ring, seal, unseal
 from service.secret_format import generate, hint
 from service.secret_text import SecretText
 
@@ -26,37 +26,69 @@ FIND_REPLAY: Final = load("service.statements", "find_replay")
 FORGET_OLD_REPLAYS: Final = load("service.statements", "forget_old_replays")
 DIGEST_PREFIX_BYTES: Final = 16
 REPLAY_COLUMN: Final = "replays.ciphertext"
-FORGET_EVERY_S: Final = 600
-
-log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Keys:
-    """The keys that live outside the database, the form of secrets, and where randomness comes from."""
+    """The keys that live outside the database, the form of secrets, and where randomness comes from.
+
+    The two rings of key files are replaced as the files change and as new keys may be written under
+    (`service.key_following`): look them up each time, and take what is made of one for stale when it is another.
+    """
 
     peppers: KeyRing
     keks: KeyRing
+    data: KeyRing
+    """The data key, sealed in the database: it stays when the others are replaced."""
     prefix: str
     random_bytes: Callable[[int], bytes]
+    _in_use: Counter[str] = field(default_factory=Counter, init=False, repr=False)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Say of the keys that write now that something is on its way under them, until it is committed or given up.
+
+        Whoever waits for nothing to be written under a key any more waits for that.
+        """
+        names = written_under(self.peppers.writing_id, self.keks.writing_id)
+        self._in_use.update(names)
+        try:
+            yield
+        finally:
+            self._in_use.subtract(names)
+
+    @property
+    def writes(self) -> frozenset[str]:
+        """Name the keys, with their kind, that something is or may be written under."""
+        on_its_way = (name for name, count in self._in_use.items() if count)
+        return frozenset((*written_under(self.peppers.writing_id, self.keks.writing_id), *on_its_way))
+
+
+def written_under(pepper_id: str, kek_id: str) -> tuple[str, str]:
+    """Name a pepper and a key-encryption key with their kind."""
+    return f"pepper/{pepper_id}", f"kek/{kek_id}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Issued:
-    """A new secret and what the vault keeps of it."""
+    """A new secret, which token's it is to be, and what the vault keeps of it."""
 
     secret: SecretText
     hint: str
+    organization: str
+    token_id: str
+    generation: int
     digest_prefix: bytes
     pepper_id: str
     verifier: str
+    """Of the digest bound to organization, token and generation: no row but that one may hold it."""
 
-    def row(self, *, token_id: str, generation: int, organization: str) -> dict[str, Any]:
+    def row(self) -> dict[str, Any]:
         """Write the vault's row of this secret, for the companion."""
         return {
-            "token_id": token_id,
-            "generation": generation,
-            "organization": organization,
+            "token_id": self.token_id,
+            "generation": self.generation,
+            "organization": self.organization,
             "digest_prefix": bytea(self.digest_prefix),
             "pepper_id": self.pepper_id,
             "verifier": self.verifier,
@@ -84,36 +116,66 @@ class Replay:
     secret: SecretText | None
 
 
-async def issue(keys: Keys, hashing: HashingPool) -> Issued:
-    """Make a secret and hash it. Raises HashingOverloadError."""
+async def issue(keys: Keys, hashing: HashingPool, *, organization: str, token_id: str, generation: int) -> Issued:
+    """Make a secret of a token, generation 0 for its first, and hash it. Raises HashingOverloadError."""
     secret = generate(keys.prefix, keys.random_bytes)
     pepper_id = keys.peppers.writing_id
     digested = digest(keys.peppers, secret.reveal(), pepper_id=pepper_id)
+    bound = bound_digest(digested, organization=organization, token_id=token_id, generation=generation)
     return Issued(
         secret=secret,
         hint=hint(keys.prefix, secret),
+        organization=organization,
+        token_id=token_id,
+        generation=generation,
         digest_prefix=digested[:DIGEST_PREFIX_BYTES],
         pepper_id=pepper_id,
-        verifier=await hashing.hash(digested),
+        verifier=await hashing.hash(bound),
     )
+
+
+async def bind_anew(keys: Keys, hashing: HashingPool, issued: Issued, *, generation: int) -> Issued:
+    """Bind a secret that nobody has seen yet to another generation. Raises HashingOverloadError and UnknownKeyError."""
+    digested = digest(keys.peppers, issued.secret.reveal(), pepper_id=issued.pepper_id)
+    bound = bound_digest(digested, organization=issued.organization, token_id=issued.token_id, generation=generation)
+    return replace(issued, generation=generation, verifier=await hashing.hash(bound))
+
+
+def bound_digest(digested: bytes, *, organization: str, token_id: str, generation: int) -> bytes:
+    """Return what Argon2id hashes: 32 bytes that follow from a secret's digest and from whose secret it is.
+
+    So a verifier answers for its own row alone: whoever can write to the database cannot point it at another token.
+    """
+    whose = framed(organization.encode("utf-8"), token_id.encode("utf-8"), str(generation).encode("ascii"))
+    return hmac.digest(digested, whose, "sha256")
 
 
 def idempotency_key(keys: Keys, text: str, *, principal: tuple[str, str], command: dict[str, Any]) -> IdempotencyKey:
     """Bind a key to (organization, actor id) and to the command's input."""
-    # Under the oldest key, so that adding a newer one does not make yesterday's keys unknown.
-    oldest = keys.keks.key(keys.keks.ids[-1]) or b""
-    mac_key = derive(oldest, "entri/idempotency-key/1")
+    # Under the data key, so that no newer key makes yesterday's idempotency keys unknown.
+    mac_key = derive(data_key(keys), "entri/idempotency-key/1")
     mac = hmac.digest(mac_key, orjson.dumps([*principal, text]), "sha256")
     fingerprint = hmac.digest(mac_key, orjson.dumps(command, option=orjson.OPT_SORT_KEYS), "sha256")
     return IdempotencyKey(text=text, event_id=derived_id("evt", "idempotency", mac.hex()), fingerprint=fingerprint)
 
 
+def data_key(keys: Keys) -> bytes:
+    """Return the 32 bytes of the data key."""
+    return next(iter(keys.data.all))
+
+
 def replay_row(
     keys: Keys, key: IdempotencyKey, *, secret: SecretText, token_id: str, organization: str
 ) -> dict[str, Any]:
-    """Write the row that answers a retry with the same secret: sealed under KEK and idempotency key together."""
-    ring = idempotency_key_ring(keys.keks, key.text)
-    sealed = seal(ring, secret, row_id=key.event_id, column=REPLAY_COLUMN, random_bytes=keys.random_bytes)
+    """Write the row that answers a retry with the same secret.
+
+    It is sealed twice: under a key derived from data key and idempotency key, and around that under the key-encryption
+    key, so that the outer seal can be renewed by whoever does not know the idempotency key.
+    """
+    where = {"row_id": key.event_id, "column": REPLAY_COLUMN}
+    inner = seal(idempotency_key_ring(keys.data, key.text), secret, **where, random_bytes=keys.random_bytes)
+    packed = SecretText(base64.b64encode(inner.nonce + inner.ciphertext).decode("ascii"))
+    sealed = seal(keys.keks, packed, **where, random_bytes=keys.random_bytes)
     return {
         "event_id": key.event_id,
         "organization": organization,
@@ -125,6 +187,15 @@ def replay_row(
     }
 
 
+def open_replay(keys: Keys, key: IdempotencyKey, sealed: SealedValue) -> SecretText:
+    """Open both seals of a replay. Raises SealError."""
+    where = {"row_id": key.event_id, "column": REPLAY_COLUMN}
+    packed = base64.b64decode(unseal(keys.keks, sealed, **where).reveal())
+    inner_ring = idempotency_key_ring(keys.data, key.text)
+    inner = SealedValue(inner_ring.writing_id, packed[:NONCE_BYTES], packed[NONCE_BYTES:])
+    return unseal(inner_ring, inner, **where)
+
+
 async def find_replay(pool: Pool, keys: Keys, key: IdempotencyKey) -> Replay | None:
     """Find what the key led to, with its secret while that may still be shown. Raises SealError."""
     row = await pool.fetchrow(FIND_REPLAY.text, key.event_id)
@@ -133,9 +204,7 @@ async def find_replay(pool: Pool, keys: Keys, key: IdempotencyKey) -> Replay | N
     same_input = hmac.compare_digest(row["fingerprint"], key.fingerprint)
     secret = None
     if same_input and row["ciphertext"] is not None and row["is_fresh"]:
-        sealed = SealedValue(row["key_id"], row["nonce"], row["ciphertext"])
-        ring = idempotency_key_ring(keys.keks, key.text)
-        secret = unseal(ring, sealed, row_id=key.event_id, column=REPLAY_COLUMN)
+        secret = open_replay(keys, key, SealedValue(row["key_id"], row["nonce"], row["ciphertext"]))
     return Replay(
         token_id=row["token_id"],
         organization_position=row["organization_position"],
@@ -147,27 +216,6 @@ async def find_replay(pool: Pool, keys: Keys, key: IdempotencyKey) -> Replay | N
 async def forget_old_replays(pool: Pool) -> None:
     """Delete the sealed secrets of replays that are older than 24 hours."""
     await pool.execute(FORGET_OLD_REPLAYS.text)
-
-
-@contextlib.asynccontextmanager
-async def forgetting_replays(pool: Pool) -> AsyncIterator[None]:
-    """Delete sealed replays as they grow older than 24 hours, as long as the process runs."""
-
-    async def forget() -> None:
-        while True:
-            try:
-                await forget_old_replays(pool)
-            except Exception as error:  # noqa: BLE001 -- whatever it was, it is tried again
-                log.warning("replays_not_forgotten", error=type(error).__name__)
-            await asyncio.sleep(FORGET_EVERY_S)
-
-    task = asyncio.create_task(forget(), name="replays")
-    try:
-        yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
 
 
 def bytea(value: bytes) -> str:

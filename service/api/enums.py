@@ -6,9 +6,11 @@ from typing import Any
 
 import strawberry
 
+from events.applications import Environment, SecretPolicy
 from events.envelope import ActorKind
+from events.members import MemberRole
 from events.refusals import RefusalCode
-from events.tokens import TokenKind
+from events.token_kinds import TokenKind
 from events.usage import GapCause
 from projections.tokens import TokenOrderField, TokenStatus
 from service.credential import Failure
@@ -19,8 +21,10 @@ __all__ = (
     "EventOrder",
     "Failure",
     "GapCause",
+    "MemberRole",
     "OrderDirection",
     "RefusalCode",
+    "SecretPolicy",
     "TokenKind",
     "TokenOrderField",
     "TokenStatus",
@@ -41,16 +45,6 @@ class OrderDirection(StrEnum):
 
     ASC = "ASC"
     DESC = "DESC"
-
-
-@unique
-class Environment(StrEnum):
-    """Where an application runs."""
-
-    DEVELOPMENT = "DEVELOPMENT"
-    STAGING = "STAGING"
-    PRODUCTION = "PRODUCTION"
-    SANDBOX = "SANDBOX"
 
 
 def show(cls: type[StrEnum], description: str, values: Mapping[str, str], *, name: str | None = None) -> None:
@@ -117,6 +111,24 @@ show(
         "STAGING": "Where it is tried before its users have it.",
         "PRODUCTION": "Where its users have it.",
         "SANDBOX": "Where its users may try it without consequences.",
+    },
+)
+show(
+    SecretPolicy,
+    "Whether an application's secret is kept.",
+    {
+        "SHOW_ONCE": "It is shown when it is issued and never again.",
+        "RECOVERABLE": "It is kept, sealed, and can be shown again to a member who has entered the password lately.",
+    },
+)
+show(
+    MemberRole,
+    "What a member may do.",
+    {
+        "OWNER": "Everything.",
+        "ADMIN": "Everything but to make, change or remove owners.",
+        "MEMBER": "See the organization, its members, applications and tokens, and change tokens.",
+        "AUDITOR": "See everything, the history among it, and change nothing.",
     },
 )
 show(

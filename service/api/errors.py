@@ -14,7 +14,7 @@ from strawberry.exceptions import StrawberryInputCoercionError
 
 from events.writer import OutcomeUnknownError
 from projections.past import TooLongError
-from service.authorization import ForbiddenError, RestrictedError
+from service.authorization import ForbiddenError, ReauthenticationRequiredError, RestrictedError
 from service.availability import is_unavailable
 from service.cursors import ExpiredCursorError, InvalidCursorError
 from service.enforcement import NotEnforcedError
@@ -43,6 +43,7 @@ FormattedError = dict[str, Any]
 _CODES: Final[Mapping[type[Exception], Code]] = {
     ForbiddenError: "FORBIDDEN",
     RestrictedError: "UNAUTHENTICATED",
+    ReauthenticationRequiredError: "REAUTHENTICATION_REQUIRED",
     InvalidCursorError: "INVALID_CURSOR",
     ExpiredCursorError: "CURSOR_EXPIRED",
     HistoryLostError: "CURSOR_EXPIRED",

@@ -13,14 +13,8 @@ from projections.tokens import TokenFilter
 from service.api import token_mutations as mutations
 from service.api.context import ApiInfo
 from service.api.enums import Environment, EventOrder, OrderDirection, TokenOrderField
-from service.api.events import (
-    EVENT_TYPES,
-    EventConnection,
-    WhichEvents,
-    WhichWay,
-    events_page,
-    shown_event,
-)
+from service.api.event_types import EVENT_TYPES, shown_event
+from service.api.events import EventConnection, WhichEvents, WhichWay, events_page
 from service.api.nodes import Node
 from service.api.organization import Organization, Viewer, shown_organization, viewer_of
 from service.api.pages import After, Before, First, Last, page_of

@@ -10,15 +10,8 @@ from events.entry import RecordedEvent
 from events.log import HistoryQuery
 from service.api.context import ApiInfo, Context
 from service.api.errors import ApiError
-from service.api.events import (
-    SHOWN,
-    EventEdge,
-    EventFilterInput,
-    TokenEvent,
-    WhichEvents,
-    filtered_by,
-    shown_event,
-)
+from service.api.event_types import SHOWN, TokenEvent, shown_event
+from service.api.events import EventEdge, EventFilterInput, WhichEvents, filtered_by
 from service.api.scalars import position_of
 from service.cursors import Cursors
 

@@ -7,7 +7,7 @@ import strawberry
 
 from events import tokens
 from events.refusals import Refused, invalid
-from events.tokens import TokenKind
+from events.token_kinds import TokenKind
 from service.api.context import Context
 from service.api.nodes import POSITION, USER_ERRORS, Enforcement, UserError, shown_enforcement, user_errors
 from service.api.scalars import camel_case, given

@@ -57,6 +57,7 @@ COMMANDS = OnDemand(
         "log": "log:log",
         "schema": "schema:schema",
         "admin": "admin:admin",
+        "keys": "keys:keys",
     }
 )
 

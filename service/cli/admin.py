@@ -3,7 +3,8 @@
 import click
 
 from events.identifiers import prefix_of
-from events.tokens import CreateToken, TokenKind
+from events.token_kinds import TokenKind
+from events.tokens import CreateToken
 from projections.organizations import find_organization
 from service.app import open_core
 from service.authorization import operator

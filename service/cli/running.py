@@ -25,6 +25,7 @@ from service.cli.examples import examples
 from service.database import DatabaseError
 from service.embedded_postgres import EmbeddedPostgresError
 from service.host_checkpoint import HostCheckpointError
+from service.key_rotation import RotationError
 from service.keyring import KeyFileError
 from service.listening import ListenError
 from service.logs import configure_logs
@@ -49,6 +50,7 @@ EXPECTED = (
     OutcomeUnknownError,
     PastError,
     RebuildError,
+    RotationError,
     WorkersError,
 )
 DATABASE_OPTIONS = ("data_dir", "database_url", "owner_database_url", "log_level", "log_format")

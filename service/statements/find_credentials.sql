@@ -1,8 +1,12 @@
 -- Find the secrets behind digests, their tokens as they stand now, and the epoch that this is as of. $1 first 16 bytes of
--- each digest. Rows: one each, of epoch, asked, and where it is known the secret's columns, the token's, is_expired,
--- has_overlap, and left_s: in how many seconds the secret stops working by itself, null if never.
-select e.n as epoch, a.prefix as asked, c.*
-from auth_epoch e
+-- each digest. Rows: one each, of epoch, peppers (those that secrets may be under), asked, and where it is known the
+-- secret's columns, the token's, is_expired, has_overlap, and left_s: in how many seconds the secret stops working by
+-- itself, null if never.
+select e.n as epoch, e.peppers, a.prefix as asked, c.*
+from (
+    select n, array(select key_id from vault_keys where kind = 'pepper' and permitted_at is not null) as peppers
+    from auth_epoch
+) e
 cross join unnest($1::bytea[]) a (prefix)
 left join lateral (
     select v.pepper_id, v.verifier, v.generation as secret_generation,

@@ -1,6 +1,6 @@
--- Name the keys on record, and say which of them rows of the vault need. Rows: kind, key_id, is_needed.
-select kind, key_id, case kind
-    when 'pepper' then exists (select from vault_secrets v where v.pepper_id = k.key_id)
-    else exists (select from replays r where r.key_id = k.key_id)
-    end as is_needed
-from vault_keys k
+-- Name the keys of a kind that are on record, and say which of those that are not loaded are needed. $1 kind, $2 ids of the
+-- loaded keys, or null to ask for no need. Rows: key_id, is_needed.
+select key_id, case when $2::text[] is null or key_id = any ($2) then false else key_is_needed(kind, key_id) end as is_needed
+from vault_keys
+where kind = $1
+order by key_id

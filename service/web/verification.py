@@ -11,6 +11,7 @@ import structlog
 from aiohttp import web
 from multidict import MultiMapping
 
+from events.applications import Environment
 from events.identifiers import prefix_of
 from events.scopes import MOST_SCOPES, problem_with
 from service.availability import RETRY_AFTER_S, is_unavailable
@@ -20,7 +21,6 @@ from service.web.answers import SERVER, Surroundings
 from service.web.credentials import FORBIDDEN_BODY, UNAUTHORIZED_BODY, CredentialError, presented_key
 
 UNAVAILABLE_BODY: Final = b'{"statusCode":503,"message":"Service Unavailable","error":"Service Unavailable"}'
-ENVIRONMENTS: Final = frozenset({"DEVELOPMENT", "STAGING", "PRODUCTION", "SANDBOX"})
 MOST_QUESTIONS: Final = 1_000
 NO_STORE: Final = {"Cache-Control": "no-store"}
 
@@ -114,7 +114,7 @@ def wanted_of(query: MultiMapping[str], *, is_exact: bool) -> Wanted:
     organization, environment = query.get("organization"), query.get("environment")
     if organization is not None and prefix_of(organization) != "org":
         raise BadQuestionError("organization must be an organization's id")
-    if environment is not None and environment not in ENVIRONMENTS:
+    if environment is not None and environment not in Environment.__members__:
         raise BadQuestionError("environment must be DEVELOPMENT, STAGING, PRODUCTION or SANDBOX")
     scopes = tuple(" ".join(query.getall("scope", [])).replace(",", " ").split())
     if len(scopes) > MOST_SCOPES:

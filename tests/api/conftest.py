@@ -19,7 +19,8 @@ from aiohttp import ClientSession
 
 from events.refusals import Refused
 from events.statement import Connection
-from events.tokens import CreateToken, TokenKind
+from events.token_kinds import TokenKind
+from events.tokens import CreateToken
 from service import embedded_postgres
 from service.app import serving
 from service.authorization import operator

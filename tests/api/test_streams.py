@@ -9,7 +9,8 @@ import pytest
 
 from events.merkle import verify_inclusion
 from events.refusals import Refused
-from events.tokens import CreateToken, TokenKind
+from events.token_kinds import TokenKind
+from events.tokens import CreateToken
 from service.api.errors import FormattedError
 from service.api.execution import Execution, GraphQLRequest
 from service.authorization import operator

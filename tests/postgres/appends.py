@@ -10,7 +10,8 @@ from events.envelope import Actor, ActorKind, Circumstances, StreamId, Version
 from events.identifiers import new_id
 from events.registry import Event
 from events.statement import Connection
-from events.tokens import TokenRevoked, stream_of_api_token
+from events.token_kinds import stream_of_api_token
+from events.tokens import TokenRevoked
 from events.usage import TokenUsed, stream_of
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)

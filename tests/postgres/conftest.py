@@ -2,7 +2,7 @@
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -11,20 +11,32 @@ from itertools import count
 import asyncpg
 import pytest
 
+from events.applications import ApplicationEvent, ApplicationState, evolve_application, stream_of_application
 from events.batch import Append, Appended, Outcome
 from events.entry import NewEvent, new_event
 from events.envelope import Actor, ActorKind, Circumstances, StreamId, Version
+from events.members import (
+    DecidedEvent,
+    MemberState,
+    ObservedEvent,
+    evolve_member,
+    stream_of_members,
+    stream_of_sign_ins,
+)
 from events.migrate import migrate
 from events.organizations import OrganizationCreated, OrganizationState
 from events.organizations import evolve as evolve_organization
 from events.organizations import stream_of as organization_stream
 from events.registry import Event
 from events.statement import Connection, DriverPool
-from events.tokens import TokenEvent, TokenState, stream_of_api_token
+from events.token_kinds import stream_of_api_token
+from events.tokens import TokenEvent, TokenState
 from events.tokens import evolve as evolve_token
 from events.usage import TokenUsed
 from events.usage import stream_of as usage_stream
 from events.writer import LogWriter
+from projections.applications import row_json as application_row
+from projections.members import row_json as member_row
 from projections.organizations import row_json as organization_row
 from projections.tokens import row_json as token_row
 from service import embedded_postgres
@@ -83,6 +95,8 @@ class History:
     def __init__(self, writer: LogWriter) -> None:
         self.writer = writer
         self.tokens: dict[str, TokenState] = {}
+        self.applications: dict[str, ApplicationState] = {}
+        self.members: dict[str, MemberState] = {}
         self.versions: dict[str, int] = {}
         self._now = START
 
@@ -120,6 +134,43 @@ class History:
         if isinstance(outcome, Appended):
             self.tokens[after.id], self.versions[stream] = after, version + 1
         return outcome
+
+    async def application(self, event: ApplicationEvent, *, organization: str = "org_1") -> None:
+        """Append what happened to an application, at the version that its stream is at."""
+        at, before = self.now(), self.applications.get(event.application_id)
+        after = evolve_application(before, event, organization=organization, at=at)
+        rows = {"applications": [application_row(after)]}
+        await self._decided(event, stream_of_application(after.id), rows, organization=organization, at=at)
+        self.applications[after.id] = after
+
+    async def member(self, event: DecidedEvent | ObservedEvent, *, organization: str = "org_1") -> None:
+        """Append what happened to a member, or what was seen of one."""
+        at = self.now()
+        if isinstance(event, ObservedEvent):
+            placed = (stream_of_sign_ins(event.member_id), None)
+            new = recorded(event, Circumstances(organization=organization, actor=MEMBER, at=at), placed)
+            await self.writer.append(Append(events=(new,), expected=None))
+            return
+        after = evolve_member(self.members.get(event.member_id), event, organization=organization, actor=MEMBER, at=at)
+        rows = {"members": [member_row(after)]}
+        await self._decided(event, stream_of_members(organization), rows, organization=organization, at=at)
+        self.members[after.id] = after
+
+    async def _decided(
+        self,
+        event: Event,
+        stream: StreamId,
+        rows: Mapping[str, Sequence[Mapping[str, object]]],
+        *,
+        organization: str,
+        at: datetime,
+    ) -> None:
+        version = self.versions.get(stream, 0)
+        circumstances = Circumstances(organization=organization, actor=MEMBER, at=at)
+        new = recorded(event, circumstances, (stream, Version(version + 1)))
+        outcome = await self.writer.append(Append(events=(new,), expected=(stream, Version(version)), companions=rows))
+        assert isinstance(outcome, Appended)
+        self.versions[stream] = version + 1
 
     async def used(self, event: TokenUsed, *, organization: str = "org_1") -> Outcome:
         """Append that a token was used."""

@@ -12,7 +12,8 @@ from events.batch import ActorRestricted, Append, Appended, Outcome, VersionConf
 from events.envelope import OrganizationPosition, Position, StreamId, Version
 from events.log import read_after, read_organization_head, read_stream
 from events.statement import Connection
-from events.tokens import TokenCreated, TokenKind, TokenRevoked, stream_of_api_token
+from events.token_kinds import TokenKind, stream_of_api_token
+from events.tokens import TokenCreated, TokenRevoked
 from events.writer import APPEND, AppendRejectedError, LogWriter
 from tests.postgres.appends import decided, ids, observed
 from tests.postgres.conftest import START, Database

@@ -50,7 +50,7 @@ class Start:
 async def starting(database: Database) -> AsyncIterator[Start]:
     """Put together what a start needs."""
     ring = KeyRing({"k1": bytes(32)})
-    keys = Keys(peppers=ring, keks=ring, prefix="entri_", random_bytes=os.urandom)
+    keys = Keys(peppers=ring, keks=ring, data=ring, prefix="entri_", random_bytes=os.urandom)
     hashing = HashingPool(threads=1)
     now = partial(datetime.now, UTC)
     async with (

@@ -10,7 +10,8 @@ from operator import attrgetter
 import pytest
 
 from events.statement import Connection
-from events.tokens import TokenCreated, TokenKind
+from events.token_kinds import TokenKind
+from events.tokens import TokenCreated
 from service.credential_reader import (
     CONNECTIONS,
     LIMIT_S,
@@ -113,7 +114,7 @@ def answers_held_back(running: Reading) -> Iterator[None]:
 async def revoke(database: Database) -> None:
     """Revoke the first token."""
     async with database.owner() as owner:
-        await owner.execute("update tokens_v1 set revoked_at = now() where id = 'tok_1'")
+        await owner.execute("update tokens_v2 set revoked_at = now() where id = 'tok_1'")
 
 
 def is_revoked(found: Found) -> bool:

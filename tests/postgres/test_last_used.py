@@ -2,7 +2,8 @@
 
 from datetime import datetime, timedelta
 
-from events.tokens import TokenCreated, TokenKind, TokenRotated
+from events.token_kinds import TokenKind
+from events.tokens import TokenCreated, TokenRotated
 from events.usage import TokenUsed
 from projections.last_used import TOKEN_LAST_USED
 from projections.runner import advance_once

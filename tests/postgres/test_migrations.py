@@ -37,8 +37,8 @@ async def test_a_newer_database_is_refused(database: Database) -> None:
 async def test_a_migration_that_fails_leaves_nothing(empty_database: Database) -> None:
     """All that is missing is applied in one transaction."""
     async with empty_database.owner() as owner:
-        await owner.execute("create table tokens_v1 (in_the_way integer)")
+        await owner.execute("create table tokens_v2 (in_the_way integer)")
         with pytest.raises(asyncpg.DuplicateTableError):
             await migrate(owner, LAYERS)
         tables = await owner.fetch("select relname from pg_class where relnamespace = 'public'::regnamespace")
-    assert [row["relname"] for row in tables] == ["tokens_v1"]
+    assert [row["relname"] for row in tables] == ["tokens_v2"]

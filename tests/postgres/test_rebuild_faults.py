@@ -23,9 +23,8 @@ from events.statement import Connection, DriverPool
 from events.tokens import TokenState
 from projections import filling, rebuild, switching
 from projections.definition import definition_of
-from projections.last_used import TOKEN_LAST_USED
 from projections.projection import Foldable
-from projections.read_models import READ_MODELS
+from projections.read_models import FOLLOWING, READ_MODELS
 from projections.rebuild import opened, silently
 from projections.rebuilding import Phase, Progress, RebuildError
 from projections.runner import advance_once
@@ -95,8 +94,9 @@ async def use_often(history: History, rng: random.Random, *, count: int) -> None
 
 async def settle_and_compare(owner: Connection, pool: DriverPool, name: str) -> None:
     """Follow the log to its head, and compare with a rebuild that nothing disturbs."""
-    while await advance_once(pool, TOKEN_LAST_USED, batch=1000):
-        pass
+    for following in FOLLOWING:
+        while await advance_once(pool, following, batch=1000):
+            pass
     rows = await contents(owner, name)
     await rebuild.rebuild(owner, name)
     assert await contents(owner, name) == rows != []
@@ -161,7 +161,7 @@ async def test_another_definition_or_the_word_starts_anew(database: Database) ->
             assert (seen[0].start.resumes, seen[0].start.outdated) == (resumes, outdated)
             assert seen[-1].events == seen[-1].expected > 0
     words = {definition_of(projection) for projection in READ_MODELS.values()}
-    assert len(words) == 3
+    assert len(words) == len(READ_MODELS)
     assert definition_of(replace(TOKENS, types=frozenset())) not in words
     assert definition_of(replace(TOKENS, evolve=slow)) not in words
 

@@ -12,7 +12,8 @@ from events.entry import RecordedEvent
 from events.envelope import Position
 from events.log import read_head
 from events.statement import Pool
-from events.tokens import TokenCreated, TokenKind
+from events.token_kinds import TokenKind
+from events.tokens import TokenCreated
 from events.usage import TokenUsed
 from projections.last_used import TOKEN_LAST_USED, LastUsed
 from projections.projection import Foldable

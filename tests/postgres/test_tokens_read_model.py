@@ -13,7 +13,8 @@ import pytest
 from events.batch import ActorRestricted, Appended
 from events.envelope import Actor, ActorKind
 from events.statement import Connection, Pool, Statement
-from events.tokens import TokenCreated, TokenKind, TokenRevoked, TokenState, TokenUpdated
+from events.token_kinds import TokenKind
+from events.tokens import TokenCreated, TokenRevoked, TokenState, TokenUpdated
 from projections.last_used import TOKEN_LAST_USED, LastUsed
 from projections.organizations import find_organization
 from projections.projection import Projection, State
@@ -104,17 +105,17 @@ async def test_a_revoked_expired_or_missing_actor_is_refused(database: Database)
         "insert into tokens select * from tokens",
         "update tokens set name = 'x'",
         "delete from tokens",
-        "update tokens_v1 set name = 'x'",
+        "update tokens_v2 set name = 'x'",
         "update organizations set name = 'x'",
         "delete from token_last_used",
-        "update read_models set physical_table = 'tokens_v1'",
+        "update read_models set physical_table = 'tokens_v2'",
         "select write_tokens('[]')",
         "select write_organizations('[]')",
         "select tokens_refused('{}')",
         "select begin_rebuild('tokens', '', 0, 0)",
         "select drop_rebuild_leftovers('tokens')",
         "delete from rebuilds",
-        "select switch_read_model('tokens', 'tokens_v1', 0)",
+        "select switch_read_model('tokens', 'tokens_v2', 0)",
     ],
 )
 async def test_the_service_cannot_write_what_appends_write(database: Database, statement: str) -> None:
@@ -245,7 +246,7 @@ async def test_a_page_walks_its_index_wherever_it_is(database: Database, mode: s
     """Whatever the plan is made from, a page starts at the cursor in an index and sorts nothing."""
     async with database.owner() as owner:
         await owner.execute(FILL.replace("%", str(largest)))
-        await owner.execute("analyze tokens_v1")
+        await owner.execute("analyze tokens_v2")
         await owner.execute("analyze token_last_used_v1")
         await owner.execute(f"set plan_cache_mode = {mode}")
         row = await owner.fetchrow("select * from tokens where organization = 'org_large' order by md5(id) limit 1")

@@ -13,7 +13,7 @@ import pytest
 from events.envelope import Position
 from events.log import read_after
 from events.statement import Connection, Pool
-from events.tokens import TokenKind
+from events.token_kinds import TokenKind
 from events.usage import GapCause, TokenUsed, UsageGap
 from events.writer import LogUnavailableError, LogWriter
 from service import usage

@@ -13,12 +13,13 @@ from events.archive import ArchivedRange
 from events.batch import Append, Appended
 from events.envelope import Circumstances
 from events.statement import Connection, Pool
-from events.tokens import TokenCreated, TokenKind
+from events.token_kinds import TokenKind
+from events.tokens import TokenCreated
 from events.tree_growth import grow
 from events.trees import OPERATOR, tree_size
 from events.usage import TokenUsed, stream_of
 from events.writer import LogWriter
-from projections.last_used import TOKEN_LAST_USED
+from projections.read_models import FOLLOWING
 from projections.runner import advance_once
 from service.archiving import archive
 from tests.postgres.conftest import MEMBER, START, Database, History, recorded
@@ -81,8 +82,9 @@ def uses(token_id: str, events: int, history: History) -> Append:
 
 async def settle(pool: Pool) -> None:
     """Let the read models and the trees catch up with the log."""
-    while await advance_once(pool, TOKEN_LAST_USED, batch=1000):
-        pass
+    for following in FOLLOWING:
+        while await advance_once(pool, following, batch=1000):
+            pass
     async with asyncio.timeout(20):
         while await tree_size(pool, OPERATOR) < await pool.fetchval("select position from log_head"):
             await grow(pool)

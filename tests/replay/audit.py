@@ -10,8 +10,7 @@ from events.log import follow_to_head
 from events.statement import Connection, Pool
 from events.tokens import TokenCreated, TokenRevoked, TokenRotated
 from events.usage import TokenUsed, UsageGap
-from projections.last_used import TOKEN_LAST_USED
-from projections.read_models import READ_MODELS
+from projections.read_models import FOLLOWING, READ_MODELS
 from projections.rebuild import rebuild
 from projections.runner import advance_once
 from tests.replay.load import Acknowledged
@@ -87,8 +86,9 @@ async def check_usage(pool: Pool, verified: int) -> None:
 
 async def check_read_models(pool: Pool, connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]") -> None:
     """Check that every read model is what a rebuild makes of the log."""
-    while await advance_once(pool, TOKEN_LAST_USED, batch=1000):
-        pass
+    for following in FOLLOWING:
+        while await advance_once(pool, following, batch=1000):
+            pass
     owner: Connection = connection  # type: ignore[assignment]  # the pool's proxy is one
     for name in READ_MODELS:
         live = await connection.fetch(f"select * from {name} order by 1")

@@ -9,7 +9,8 @@ import pytest
 import structlog
 
 from events.log import read_head
-from events.tokens import CreateToken, TokenKind
+from events.token_kinds import TokenKind
+from events.tokens import CreateToken
 from events.trees import OPERATOR, root_at
 from service.app import open_core
 from service.authorization import operator

@@ -27,8 +27,8 @@ from events.registry import Event
 from events.statement import Pool, Statement, load
 from events.tokens import (
     CompleteRotation, CreateToken, EndRotationOverlap, RevokeToken, RotateToken, TokenCommand, UpdateToken,
-    TokenCreated, TokenEvent, TokenOverlapEnded, TokenRevoked, TokenRotated, TokenRotationCompleted, TokenUpdated,
-    TokenState, decide,
+    TokenCreated, TokenEvent, TokenOverlapEnded, TokenRevealed, TokenRevoked, TokenRotated, TokenRotationCompleted,
+    TokenState, TokenUpdated, WebhookSignerDesignated, decide,
 )
 
 
@@ -50,7 +50,7 @@ def every_event_is_considered(event: TokenEvent) -> int:
             return 1
         case TokenRotationCompleted() | TokenOverlapEnded():
             return 2
-        case TokenRevoked():
+        case TokenRevoked() | TokenRevealed() | WebhookSignerDesignated():
             return 3
         case _:
             assert_never(event)
@@ -60,6 +60,8 @@ def one_event_is_forgotten(event: TokenEvent) -> int:
     match event:
         case TokenCreated() | TokenUpdated() | TokenRotated() | TokenRotationCompleted() | TokenOverlapEnded():
             return 1
+        case TokenRevealed() | WebhookSignerDesignated():
+            return 2
         case _:
             assert_never(event)  # wrong: arg-type
 

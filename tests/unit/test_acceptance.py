@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
-from events.tokens import TokenKind
+from events.token_kinds import TokenKind
 from service.credential import UNKNOWN, Credential, Verification, Wanted
 from service.listening import Requests
 from service.metrics import new_metrics

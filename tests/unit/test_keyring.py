@@ -22,6 +22,8 @@ from service.keyring import (
     digesting,
     from_text,
     load,
+    next_id,
+    put_first,
 )
 
 OLD = bytes(range(32))
@@ -209,3 +211,76 @@ def test_a_digest_under_an_unknown_pepper_is_refused() -> None:
     """A pepper that is not loaded is an error that names those that are."""
     with pytest.raises(UnknownKeyError, match="loaded are k2, k1"):
         digest(RING, "entri_hunter2", pepper_id="k9")
+
+
+def test_another_key_of_a_ring_may_write() -> None:
+    """The ring has the same keys, that one first; a key that is not there is an error."""
+    ring = RING.writing_with("k1")
+    assert (ring.ids, ring.key("k2")) == (("k1", "k2"), NEW)
+    assert RING.writing_with("k2").ids == RING.ids
+    with pytest.raises(KeyError):
+        RING.writing_with("k3")
+
+
+def test_a_ring_may_read_the_keys_of_another() -> None:
+    """Its own keys come first and win."""
+    ring = KeyRing({"k3": NEW, "k1": NEW}).reading_too(RING)
+    assert (ring.ids, ring.key("k1"), ring.key("k2")) == (("k3", "k1", "k2"), NEW, NEW)
+
+
+def test_a_new_key_is_put_before_the_others(tmp_path: Path) -> None:
+    """Comments stay where they are, the file stays private, and no draft is left beside it."""
+    path = key_file(tmp_path, f"# ours\n\nk2:{NEW_TEXT}\n# the first one\nk1:{OLD_TEXT}")
+    put_first(path, WHAT, "k3", random_bytes=os.urandom)
+    ring = load(path, WHAT)
+    assert (ring.ids, ring.key("k2"), ring.key("k1")) == (("k3", "k2", "k1"), NEW, OLD)
+    lines = path.read_text().splitlines()
+    assert [lines[n] for n in (0, 1, 3, 4, 5)] == ["# ours", "", f"k2:{NEW_TEXT}", "# the first one", f"k1:{OLD_TEXT}"]
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_key_is_put_where_a_link_leads(tmp_path: Path) -> None:
+    """A link to the file stays one."""
+    path, link = key_file(tmp_path, f"k1:{OLD_TEXT}\n"), tmp_path / "link"
+    link.symlink_to(path)
+    put_first(link, WHAT, "k2", random_bytes=os.urandom)
+    assert link.is_symlink()
+    assert load(path, WHAT).ids == ("k2", "k1")
+
+
+def test_a_file_that_cannot_be_used_gets_no_key(tmp_path: Path) -> None:
+    """One that has the id, is open to others or is not there stays as it is, and the message says why."""
+    path = key_file(tmp_path, f"k1:{OLD_TEXT}\n")
+    with pytest.raises(KeyFileError, match="has a key k1 already"):
+        put_first(path, WHAT, "k1", random_bytes=os.urandom)
+    path.chmod(0o640)
+    with pytest.raises(KeyFileError, match="open to other users"):
+        put_first(path, WHAT, "k2", random_bytes=os.urandom)
+    with pytest.raises(KeyFileError, match="does not exist"):
+        put_first(tmp_path / "none", WHAT, "k2", random_bytes=os.urandom)
+    assert path.read_text() == f"k1:{OLD_TEXT}\n"
+
+
+def test_a_file_that_is_written_halfway_stays_as_it_was(tmp_path: Path) -> None:
+    """Where the new file cannot take the old one's place nothing of it is left."""
+    path = key_file(tmp_path, f"k1:{OLD_TEXT}\n")
+
+    def broken(size: int) -> bytes:
+        if size < 32:
+            raise OSError(28, "No space left on device")
+        return bytes(size)
+
+    with pytest.raises(KeyFileError, match="cannot be written"):
+        put_first(path, WHAT, "k2", random_bytes=broken)
+    assert path.read_text() == f"k1:{OLD_TEXT}\n"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("known", "named"),
+    [((), "k1"), (("k1",), "k2"), (("k1", "k10", "k9"), "k11"), (("mine", "k01", "kk3", "k2x"), "k1")],
+)
+def test_a_new_key_is_named_after_the_highest_number(known: tuple[str, ...], named: str) -> None:
+    """Ids that people gave count for nothing."""
+    assert next_id(known) == named

@@ -5,16 +5,35 @@ from typing import get_args
 
 import pytest
 
+from events.applications import (
+    ApplicationCreated,
+    ApplicationDeleted,
+    ApplicationUpdated,
+    Environment,
+    SecretPolicy,
+)
+from events.members import (
+    MemberAdded,
+    MemberRemoved,
+    MemberRole,
+    MemberRoleChanged,
+    PasswordChanged,
+    SignedIn,
+    SignedOut,
+    SignInFailed,
+)
 from events.organizations import OrganizationCreated
 from events.registry import TYPES, Event, subject_of
+from events.token_kinds import TokenKind
 from events.tokens import (
     TokenCreated,
-    TokenKind,
     TokenOverlapEnded,
+    TokenRevealed,
     TokenRevoked,
     TokenRotated,
     TokenRotationCompleted,
     TokenUpdated,
+    WebhookSignerDesignated,
 )
 from events.usage import GapCause, TokenUsed, UsageGap
 from projections.projection import AnyProjection
@@ -38,6 +57,20 @@ ONE_OF_EACH: tuple[Event, ...] = (
     TokenOverlapEnded(token_id="tok_1", previous_hint="p"),
     TokenRevoked(token_id="tok_1", reason=None),
     TokenUsed(token_id="tok_1", generation=0, hint="h", count=1, first_used_at=AT, last_used_at=AT, ip_addresses=()),
+    TokenRevealed(token_id="tok_1", reason=None),
+    WebhookSignerDesignated(token_id="tok_1", previous_token_id=None, designation=1),
+    ApplicationCreated(
+        application_id="app_1", name="a", environment=Environment.SANDBOX, secret_policy=SecretPolicy.SHOW_ONCE
+    ),
+    ApplicationUpdated(application_id="app_1", name="a", secret_policy=SecretPolicy.SHOW_ONCE),
+    ApplicationDeleted(application_id="app_1"),
+    MemberAdded(member_id="mem_1", role=MemberRole.OWNER),
+    MemberRoleChanged(member_id="mem_1", role=MemberRole.ADMIN, previous_role=MemberRole.OWNER),
+    MemberRemoved(member_id="mem_1"),
+    PasswordChanged(member_id="mem_1"),
+    SignedIn(member_id="mem_1"),
+    SignInFailed(member_id="mem_1", count=1, first_at=AT, last_at=AT, ip_addresses=()),
+    SignedOut(member_id="mem_1", everywhere=False),
     UsageGap(organization_id="org_1", cause=GapCause.CRASH, began_at=AT, ended_at=AT),
 )
 

@@ -27,7 +27,8 @@ from events.registry import (
     subject_of,
     utc_text,
 )
-from events.tokens import TokenCreated, TokenKind, TokenRevoked
+from events.token_kinds import TokenKind
+from events.tokens import TokenCreated, TokenRevoked
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 INSTANTS = st.datetimes(
@@ -48,7 +49,7 @@ def values(annotation: Any) -> st.SearchStrategy[Any]:  # noqa: ANN401 -- of whi
         return st.lists(values(get_args(annotation)[0]), max_size=3).map(tuple)
     if isinstance(annotation, type) and issubclass(annotation, StrEnum):
         return st.sampled_from(annotation)
-    return {str: TEXTS, int: st.integers(0, 2**53 - 1), datetime: INSTANTS}[annotation]
+    return {str: TEXTS, int: st.integers(0, 2**53 - 1), bool: st.booleans(), datetime: INSTANTS}[annotation]
 
 
 EVENTS: dict[str, st.SearchStrategy[Event]] = {

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from events.envelope import Actor, ActorKind
 from events.refusals import RefusalCode, Refused
+from events.token_kinds import POLICIES, TokenKind, stream_of_api_token
 from events.tokens import (
     LONGEST_OVERLAP,
-    POLICIES,
     UNCHANGED,
     CompleteRotation,
     CreateToken,
@@ -23,7 +23,6 @@ from events.tokens import (
     RotateToken,
     TokenCommand,
     TokenCreated,
-    TokenKind,
     TokenRevoked,
     TokenRotated,
     TokenRotationCompleted,
@@ -32,7 +31,6 @@ from events.tokens import (
     UpdateToken,
     decide,
     evolve,
-    stream_of_api_token,
 )
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

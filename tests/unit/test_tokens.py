@@ -7,6 +7,7 @@ import pytest
 
 from events.envelope import Actor, ActorKind
 from events.refusals import RefusalCode, Refused
+from events.token_kinds import TokenKind
 from events.tokens import (
     CompleteRotation,
     CreateToken,
@@ -16,7 +17,6 @@ from events.tokens import (
     TokenCommand,
     TokenCreated,
     TokenEvent,
-    TokenKind,
     TokenOverlapEnded,
     TokenRevoked,
     TokenRotated,

@@ -28,6 +28,11 @@ def event(stream: str, version: int | None, event_id: str | None = None) -> NewE
     return new_event(revoked, WHEN, event_id=event_id or f"evt_{next(numbers)}", placed=placed, random_bytes=bytes)
 
 
+def acts(written: NewEvent, acting: str | None) -> NewEvent:
+    """Let a token act, where one does."""
+    return written if acting is None else written._replace(actor=acting)
+
+
 def decided(
     stream: str,
     *,
@@ -38,7 +43,7 @@ def decided(
 ) -> Append:
     """Make a command on a stream."""
     return Append(
-        events=tuple(event(stream, n + 1, event_id if n == 0 else None) for n in range(events)),
+        events=tuple(acts(event(stream, n + 1, event_id if n == 0 else None), acting) for n in range(events)),
         expected=(StreamId(stream), Version(0)),
         acting=acting,
         restricts=restricts,

@@ -1,0 +1,1 @@
+"""The statements of the read model member_sign_ins."""
