@@ -17,7 +17,7 @@ from events.envelope import OrganizationPosition, Position, StreamId, Version
 
 MOST_EVENTS_IN_BATCH: Final = 96
 """A batch is then written to the socket at once (Linux takes 208 KiB), so the server works while callers go on."""
-WORTH_HALVING: Final = 24
+WORTH_HALVING: Final = 16
 """So many commands that come at once go in two batches: while one commits, the callers of the other go on."""
 
 
