@@ -20,6 +20,7 @@ from bench import (
     create,
     export,
     flood,
+    floor,
     gateway,
     idle,
     machine,
@@ -29,6 +30,7 @@ from bench import (
     rebuild,
     revocation,
     rungs,
+    sign_in,
     streams,
     trees,
     usage,
@@ -42,6 +44,7 @@ from service.logs import configure_logs
 Benchmark = Callable[[Server, Plan], Awaitable[Sequence[Section]]]
 BENCHMARKS: Final[Mapping[str, Benchmark]] = {
     "appends": appends.run,
+    "floor": floor.run,
     "create": create.run,
     "rebuild": rebuild.run,
     "pages": pages.run,
@@ -59,6 +62,7 @@ BENCHMARKS: Final[Mapping[str, Benchmark]] = {
     "export": export.run,
     "streams": streams.run,
     "people": people.run,
+    "sign_in": sign_in.run,
 }
 RESULTS: Final = Path(__file__).parent / "RESULTS.md"
 

@@ -20,6 +20,7 @@ from service.authorization import Caller, Principal, UnauthenticatedError, Visit
 from service.cursors import Cursors
 from service.log_proofs import LogProofs
 from service.member_commands import MemberCommands
+from service.member_queries import MemberView
 from service.queries import Queries
 from service.secret_text import SecretText
 from service.signing import SignedCheckpoint
@@ -40,8 +41,8 @@ class Services:
     queries: Queries
     proofs: LogProofs
     commands: TokenCommands
-    applications: ApplicationCommands
     members: MemberCommands
+    applications: ApplicationCommands
     verifier: Verifier
     usage: UsageRecorder
     installation: Installation
@@ -67,6 +68,7 @@ class Context:
         "cookie",
         "inclusion_proofs",
         "leave",
+        "members",
         "past_tokens",
         "past_views",
         "revoking",
@@ -117,6 +119,7 @@ class Context:
         self._asking = asking
         self._cursors = None
         self.tokens: DataLoader[str, TokenView | None] = DataLoader(load_fn=self._load_tokens)
+        self.members: DataLoader[str, MemberView | None] = DataLoader(load_fn=self._load_members)
         self.past_tokens: DataLoader[PastToken, TokenState | None] = DataLoader(load_fn=self._load_past_tokens)
         self.past_views: DataLoader[tuple[TokenState, int], TokenView] = DataLoader(load_fn=self._load_past_views)
         self.revoking: DataLoader[str, bool] = DataLoader(load_fn=self._load_revoking)
@@ -130,12 +133,16 @@ class Context:
 
     def forget(self) -> None:
         """Read anew what a mutation may have changed, where the document asks for it again."""
-        for loader in (self.tokens, self.revoking, self.applications, self.client_secrets, self.signers):
+        for loader in (self.tokens, self.members, self.revoking, self.applications, self.client_secrets, self.signers):
             loader.clear_all()
 
     async def _load_tokens(self, ids: list[str]) -> Sequence[TokenView | None]:
         found = await self.services.queries.tokens_by_id(self.caller.principal, ids)
         return [found.get(token_id) for token_id in ids]
+
+    async def _load_members(self, ids: list[str]) -> Sequence[MemberView | None]:
+        found = await self.services.queries.members.by_id(self.caller.principal, ids)
+        return [found.get(member_id) for member_id in ids]
 
     async def _load_past_tokens(self, asked: list[PastToken]) -> Sequence[TokenState | None]:
         past, principal = self.services.queries.past, self.caller.principal

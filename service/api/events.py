@@ -104,7 +104,8 @@ async def events_page(
         newest_first=newest_first,
     )
     query = filtered_by(query, filtered)
-    query = replace(query, subjects=subjects_of(query.subjects, within.subject))
+    if within.subject is not None:
+        query = replace(query, subjects=in_both(query.subjects, (within.subject,)))
     found = await context.services.queries.history(context.caller.principal, query)
     shown = found[: page.size]
     if page.backward:
@@ -139,9 +140,5 @@ def in_both(some: Sequence[str] | None, others: Sequence[str] | None) -> tuple[s
     if some is None or others is None:
         one = others if some is None else some
         return None if one is None else tuple(one)
-    return tuple(name for name in some if name in set(others))
-
-
-def subjects_of(wanted: Sequence[str] | None, subject: str | None) -> tuple[str, ...] | None:
-    """Combine the filter's tokens with the one whose history is read."""
-    return in_both(wanted, None if subject is None else (subject,))
+    held = frozenset(others)
+    return tuple(name for name in some if name in held)

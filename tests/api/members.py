@@ -1,19 +1,27 @@
-"""Members who act on applications: signed in for real, with a password entered as long ago as a test wants."""
+"""Members who act: what the tests let them do, as the resolvers see them, without a browser."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from itertools import count
+from typing import Any, Final
 
-from events.members import MemberRole
+from events.members import AddMember, MemberRole, SignedIn
+from events.refusals import Refused
+from service import people
 from service.api.context import Context
 from service.api.execution import GraphQLRequest, Way
-from service.authorization import Caller
+from service.authorization import Caller, MemberSession, member_principal, operator
+from service.member_decisions import Change, Rows
+from service.member_sessions import NewSession, SessionStart
+from service.passwords import Kept, Terms, password_row
 from tests.api.conftest import Json, Service
 from tests.api.documents import REVEAL
-from tests.api.people import ADDRESS, Someone, someone
 
-__all__ = ("ADDRESS", "Member", "codes", "member", "revealed", "seals")
+ADDRESS: Final = "192.0.2.7"
+NOBODYS: Final = "$argon2id$v=19$m=65536,t=3,p=4$c2FsdHNhbHRzYWx0c2FsdA$8mJ3Gm1kBq0jX2rYl9gq6m2oV5Q0sJkq3zq7x3n2a1E"
+"""A verifier that matches no password."""
+numbers = count(1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,24 +29,13 @@ class Member:
     """A member of an organization, in a session."""
 
     service: Service
-    someone: Someone
-    entered_s: float
-    """How long ago the password was entered."""
-
-    @property
-    def caller(self) -> Caller:
-        """Act in the session, in which the password was entered earlier than it was."""
-        caller = self.someone.caller
-        session = caller.principal.session
-        assert session is not None
-        earlier = replace(session, authenticated_at=session.authenticated_at - timedelta(seconds=self.entered_s))
-        return replace(caller, principal=replace(caller.principal, session=earlier), request_id="0" * 32)
+    caller: Caller
 
     async def execute(self, query: str, variables: Mapping[str, object] | None = None) -> dict[str, Any]:
         """Execute a document and return the whole answer."""
         entrances = self.service.entrances
         done = await entrances.executor.execute(
-            GraphQLRequest(query=query, variables=dict(variables or {})),
+            GraphQLRequest(query=query, variables=dict(variables or {}), operation_name=None),
             context=Context(caller=self.caller, services=entrances.services),
             request_id="0" * 32,
             way=Way.POST,
@@ -53,11 +50,50 @@ class Member:
         return data
 
 
+async def joined(service: Service, role: MemberRole, organization: str) -> str:
+    """Make a member who has no password that anybody knows, which takes no hash, and return the id."""
+    members = service.entrances.services.members
+    one = people.Person(member_id=members.decisions.new_id("mem"), email=f"m{next(numbers)}@example.com", name="M")
+    terms = Terms(organization=organization, member_id=one.member_id)
+    kept = Kept(terms=terms, verifier=NOBODYS, pepper_id=service.entrances.core.keys.peppers.writing_id)
+    rows: Rows = {
+        "people_new": [people.person_row(one, organization)],
+        "people_passwords": [password_row(kept, generation=1)],
+    }
+    command = AddMember(member_id=one.member_id, role=role)
+    made = await members.decisions.carry_out(Change(caller=operator(organization), command=command, rows=rows))
+    assert not isinstance(made, Refused)
+    return made.member_id
+
+
+async def session_of(service: Service, member_id: str, organization: str, *, entered_s: float) -> NewSession:
+    """Begin a session of a member whose password was entered so many seconds ago."""
+    members, now = service.entrances.services.members, service.entrances.core.clock()
+    entered_at = now - timedelta(seconds=entered_s)
+    start = SessionStart(
+        member_id=member_id,
+        organization=organization,
+        generation=1,
+        started_at=entered_at,
+        authenticated_at=entered_at,
+    )
+    made, event = members.sessions.make(start), SignedIn(member_id=member_id)
+    rows: Rows = {"people_sessions": [made.row]}
+    await members.decisions.observe(event, operator(organization), rows, acting=None, is_restricting=False)
+    return made
+
+
 async def member(
     service: Service, organization: str, role: MemberRole = MemberRole.OWNER, *, entered_s: float = 0
 ) -> Member:
-    """Make a member whose password was entered so many seconds ago."""
-    return Member(service=service, someone=await someone(service, role, organization=organization), entered_s=entered_s)
+    """Act as a member whose password was entered so many seconds ago."""
+    member_id = await joined(service, role, organization)
+    made = await session_of(service, member_id, organization, entered_s=entered_s)
+    session = MemberSession(
+        id=made.id, role=role, authenticated_at=made.start.authenticated_at, must_change_password=False
+    )
+    principal = member_principal(member_id, organization, session)
+    return Member(service=service, caller=Caller(principal=principal, address=ADDRESS, request_id="0" * 32))
 
 
 def codes(answer: Json) -> list[str]:

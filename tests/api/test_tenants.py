@@ -23,8 +23,10 @@ from graphql import (
 )
 
 from events.identifiers import new_id
+from events.members import MemberRole
 from tests.api.conftest import Issued, Json, Service, eventually, unknown_key
 from tests.api.documents import MUTATIONS, QUERIES, create, do
+from tests.api.members import joined
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -33,6 +35,7 @@ LEADS_TO: Final = {"after": "cursor", "before": "cursor", "secret": "key"}
 LEADS_NOWHERE: Final = frozenset(
     {"minPosition", "requiredScopes", "search", "hasScopes", "types", "name", "scopes", "reason", "confirmation"}
     | {"atPosition", "idempotencyKey", "from", "to", "size"}
+    | {"email", "password", "currentPassword", "newPassword"}
 )
 """Texts that are only compared within the caller's own organization, or bound to the caller."""
 
@@ -113,11 +116,13 @@ async def tenants(service: Service) -> Tenants:
     application = await service.application(organization=other.organization, name="canary")
     await do(service, other, "rotateToken", id=made["token"]["id"], overlapSeconds=60)
     pages = "pageInfo { endCursor }"
-    document = f"{{ tokens {{ {pages} }} applications {{ {pages} }} events {{ {pages} nodes {{ id }} }} }}"
+    member = await joined(service, MemberRole.MEMBER, other.organization)
+    lists = " ".join(f"{name} {{ {pages} }}" for name in ("tokens", "applications", "members"))
+    document = f"{{ {lists} events {{ {pages} nodes {{ id }} }} }}"
     shown = (await service.gql(other.key, document)).data
     ids = [made["token"]["id"], other.id, other.organization, shown["events"]["nodes"][0]["id"]]
-    ids += [application.id, application.token_id]
-    cursors = {name: shown[name]["pageInfo"]["endCursor"] for name in ("tokens", "applications", "events")}
+    ids += [application.id, application.token_id, member]
+    cursors = {name: shown[name]["pageInfo"]["endCursor"] for name in ("tokens", "applications", "members", "events")}
     return Tenants(own=own, other=other, ids=ids, cursors=cursors)
 
 
