@@ -58,7 +58,8 @@ class Watch:
         """Answer what memory says of the secret now; None where it cannot tell."""
         for digest in self.digests:
             if (remembered := self._node.recall(digest)) is not None:
-                self.note(remembered)
+                if self.known is None:
+                    self.note(remembered)
                 return remembered
         return None
 
