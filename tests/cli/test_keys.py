@@ -220,6 +220,17 @@ def test_nothing_is_written_before_every_host_has_the_key() -> None:
             assert created_with(there.url, token, "a key").data["createToken"]["secret"] == secret
 
 
+def test_one_rotation_at_a_time() -> None:
+    """While one goes on another is refused, and puts no key into the file."""
+    with data_directory() as data_dir, Service(data_dir), owner(data_dir) as dsn, asyncio.Runner() as runner:
+        connection = runner.run(asyncpg.connect(dsn))
+        runner.run(connection.execute("select pg_advisory_lock(4270010)"))
+        ended = entri("keys", "rotate", "pepper", "--data-dir", data_dir)
+        runner.run(connection.close())
+        assert (ended.code, "another rotation of keys is going on" in ended.err) == (1, True)
+        assert keyring.load(data_dir / "pepper.key", "the file").ids == ("k1",)
+
+
 @contextmanager
 def owner(data_dir: Path) -> Iterator[str]:
     """Use the embedded database as its owner."""
