@@ -153,6 +153,8 @@ async def test_a_key_that_nobody_needs_may_leave_the_file(database: Database, tm
         assert a.keys.peppers.ids == ("k2",)
         permitted = await pool.fetch("select key_id from vault_keys where kind = 'pepper' and permitted_at is not null")
         assert [row["key_id"] for row in permitted] == ["k2"]
+        async with holding(pool, tmp_path / "a", "b") as b:
+            assert b.keys.peppers.ids == ("k2",)
 
 
 async def test_a_key_in_use_that_leaves_the_file_is_kept(database: Database, tmp_path: Path) -> None:
