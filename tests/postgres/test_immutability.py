@@ -194,13 +194,27 @@ async def test_the_service_holds_what_it_needs(database: Database) -> None:
     async with database.owner() as owner:
         functions = {row["proname"] for row in await owner.fetch(FUNCTIONS)}
         tables = {(row["relname"], row["privilege"]) for row in await owner.fetch(TABLES)}
-    assert functions == {"append_events", "ensure_event_partitions", "why_wal_is_not_safe", "begin_generation"}
+    assert functions == {
+        "append_events",
+        "ensure_event_partitions",
+        "why_wal_is_not_safe",
+        "begin_generation",
+        "hold_keys",
+        "key_is_needed",
+        "key_uses",
+        "secret_may_work",
+    }
     assert tables == {
         ("trees", "insert"),
         ("trees", "update"),
         ("tree_tiles", "insert"),
         ("tree_tiles", "update"),
         ("checkpoints", "insert"),
+        ("vault_seals", "delete"),
+        ("vault_data_keys", "insert"),
+        ("key_holders", "insert"),
+        ("key_holders", "update"),
+        ("key_holders", "delete"),
         ("member_sign_ins", "insert"),
         ("member_sign_ins", "update"),
         ("token_last_used", "insert"),
