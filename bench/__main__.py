@@ -25,6 +25,7 @@ from bench import (
     machine,
     memory,
     pages,
+    people,
     rebuild,
     revocation,
     rungs,
@@ -57,6 +58,7 @@ BENCHMARKS: Final[Mapping[str, Benchmark]] = {
     "trees": trees.run,
     "export": export.run,
     "streams": streams.run,
+    "people": people.run,
 }
 RESULTS: Final = Path(__file__).parent / "RESULTS.md"
 

@@ -8,7 +8,7 @@ from events.log import HistoryQuery
 from projections.runner import CatchUp
 from projections.tokens import TokenFilter, TokenOrderField, TokenPageQuery, sort_value
 from service.api.context import Context
-from service.api.execution import Execution, Executor, GraphQLRequest
+from service.api.execution import Execution, Executor, GraphQLRequest, Way
 from service.api.limits import Limits
 from service.api.schema import make_schema
 from service.authorization import Caller, Principal
@@ -110,7 +110,7 @@ class Graph:
             GraphQLRequest(query=document, variables=variables),
             context=Context(caller=Caller(principal=principal), services=self._services),
             request_id="bench",
-            allow_mutation=False,
+            way=Way.GET,
         )
         if execution.errors:
             raise SystemExit(f"a page was not read: {execution.errors}")

@@ -7,7 +7,10 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
+from typing import cast
 
 import structlog
 from aiohttp import web
@@ -20,14 +23,16 @@ from service.api.execution import Executor
 from service.api.limits import Limits
 from service.api.schema import make_schema
 from service.bootstrap import bootstrap
-from service.credential import Credential, Verification
+from service.cookie_entrance import CookieEntrance
+from service.credential import Credential, MemberVerification, Verification
 from service.credential_reader import CredentialReader
 from service.database import open_database, prepare
 from service.database_clock import DatabaseClock
 from service.draining import Drain
 from service.enforcement import Enforcer
 from service.entrances import Core, Entrances, Lag, Verifying
-from service.forgetting import forgetting
+from service.failed_sign_ins import FailedSignIns, recording_failures
+from service.forgetting import forget_what_ended, forgetting
 from service.garbage import setting_aside
 from service.generations import settled
 from service.growth import Growth
@@ -35,13 +40,18 @@ from service.hashing import HashingPool
 from service.host_checkpoint import FILE_NAME, HostCheckpoint
 from service.key_files import open_log_key
 from service.key_following import KeyFollower
+from service.keyring import KeyRing
 from service.lease import Node
 from service.lease_keeper import CLOCK, LeaseKeeper, Membership
 from service.listening import Door, Requests, bound_sockets, is_loopback, listening, url_of
 from service.log_proofs import LogProofs
-from service.metrics import gauge, new_metrics
+from service.member_commands import MemberCommands
+from service.member_decisions import MemberDecisions
+from service.member_sessions import FIND_SESSIONS, MemberSessions, SessionKeys, noting
+from service.metrics import SignInCounts, gauge, new_metrics
 from service.organization_commands import OrganizationCommands
 from service.pacing import Pace
+from service.passwords import Passwords
 from service.queries import Queries
 from service.secret_text import SecretText
 from service.sessions import Sessions
@@ -49,10 +59,13 @@ from service.settings import Settings
 from service.signing import Signer, signing_keys
 from service.streams import Streams
 from service.tail import Tail
+from service.throttle import Limits as SignInLimits
+from service.throttle import Throttle
 from service.token_commands import TokenCommands
 from service.tree_keeper import TreeKeeper
 from service.tree_proofs import TreeProofs
 from service.usage import UsageRecorder, UsageSettings, recording
+from service.vault import Keys
 from service.verified_cache import VerifiedCache
 from service.verify import Verifier
 from service.web import graphql, health, verification
@@ -79,6 +92,9 @@ async def open_core(settings: Settings) -> AsyncIterator[Core]:
         writer = LogWriter(database.connect, partition_size=settings.partition_size, on_growth=growth.log_grew)
         await stack.enter_async_context(writer)
         clock = DatabaseClock(CLOCK.steady)
+        decisions = MemberDecisions(pool=pool, writer=writer, clock=clock, random_bytes=os.urandom)
+        members = make_members(settings, keys, decisions)
+        stack.push_async_callback(members.passwords.close)
         yield Core(
             settings=settings,
             database=database,
@@ -89,11 +105,35 @@ async def open_core(settings: Settings) -> AsyncIterator[Core]:
             keys=keys,
             installation=signer.installation,
             commands=TokenCommands(pool=pool, writer=writer, keys=keys, hashing=hashing, clock=clock),
+            members=members,
             clock=clock,
             organizations=OrganizationCommands(writer=writer, clock=clock, random_bytes=os.urandom),
             signer=signer,
             host=host,
         )
+
+
+def make_members(settings: Settings, keys: Keys, decisions: MemberDecisions) -> MemberCommands:
+    """Put together what the commands on members need."""
+    limits = SignInLimits(
+        account=settings.sign_in_failures,
+        address=settings.sign_in_failures_of_address,
+        window=timedelta(seconds=settings.sign_in_window_s),
+    )
+
+    def peppers() -> KeyRing:
+        return keys.peppers
+
+    return MemberCommands(
+        pool=decisions.pool,
+        decisions=decisions,
+        keys=keys,
+        passwords=Passwords(peppers, os.urandom),
+        sessions=SessionKeys(peppers, os.urandom),
+        throttle=Throttle(decisions.pool, peppers, limits),
+        failed=FailedSignIns(decisions.writer, clock=decisions.clock, random_bytes=os.urandom),
+        counts=SignInCounts(),
+    )
 
 
 def key_files(settings: Settings) -> dict[str, Path]:
@@ -127,12 +167,18 @@ async def open_node(core: Core) -> AsyncIterator[Verifying]:
     node = Node(cache, CLOCK, lease_s=settings.lease_s)
     async with (
         CredentialReader(connect, CLOCK.steady) as reader,
+        CredentialReader(connect, CLOCK.steady, statement=FIND_SESSIONS, connections=1) as session_reader,
         Enforcer(connect, CLOCK.steady) as enforcer,
         Drain(core.pool, core.hashing) as drain,
     ):
         verifier = Verifier(node, reader, keys=core.keys, hashing=core.hashing, clock=CLOCK)
         verifier.drain, drain.on_moved = drain, lambda moved: node.remember_too(moved.digest, moved.new_digest)
-        sessions = Sessions(verifier, CLOCK)
+        sessions = Sessions(CLOCK)
+        # Digests of keys and of cookies are made under different keys: what is found by one is what it was kept as.
+        member_node = cast("Node[MemberVerification]", node)
+        member_sessions = MemberSessions(
+            member_node, session_reader, keys=core.members.sessions, pool=core.pool, clock=CLOCK
+        )
         node.on_forgotten = sessions.changed
         membership = Membership(
             name=settings.node_name or socket.gethostname(),
@@ -153,6 +199,7 @@ async def open_node(core: Core) -> AsyncIterator[Verifying]:
                 reader=reader,
                 verifier=verifier,
                 sessions=sessions,
+                member_sessions=member_sessions,
                 tail=tail,
             )
 
@@ -160,6 +207,7 @@ async def open_node(core: Core) -> AsyncIterator[Verifying]:
 def make_entrances(core: Core, verifying: Verifying, catch_up: CatchUp, *, keeper: TreeKeeper) -> Entrances:
     """Put together what the routes call."""
     commands = replace(core.commands, enforcer=verifying.enforcer)
+    members = replace(core.members, decisions=replace(core.members.decisions, enforcer=verifying.enforcer))
 
     async def complete_rotation(credential: Credential) -> object:
         return await commands.complete_rotation(
@@ -177,6 +225,7 @@ def make_entrances(core: Core, verifying: Verifying, catch_up: CatchUp, *, keepe
         queries=Queries(pool=core.pool, catch_up=catch_up),
         proofs=LogProofs(trees=TreeProofs(pool=core.pool, signer=core.signer)),
         commands=commands,
+        members=members,
         verifier=verifying.verifier,
         usage=UsageRecorder(core.pool, core.writer, settings),
         installation=core.installation,
@@ -184,10 +233,17 @@ def make_entrances(core: Core, verifying: Verifying, catch_up: CatchUp, *, keepe
     executor = Executor(make_schema(), limits_of(core.settings))
     streams = Streams(executor, services, pool=core.pool, tail=verifying.tail)
     metrics = new_metrics()
+    metrics.registry.register(members.counts)
     gauge(metrics, "entri_log_events_total", "Events appended by this process.", lambda: core.writer.counts.events)
     gauge(metrics, "entri_log_batches_total", "Batches committed by this process.", lambda: core.writer.counts.batches)
     gauge(metrics, "entri_log_queue", "Commands that wait for the log.", lambda: core.writer.counts.queued)
     gauge(metrics, "entri_hashes_in_flight", "Argon2 hashes that run or wait.", lambda: core.hashing.permits_held)
+    gauge(
+        metrics,
+        "entri_password_hashes_in_flight",
+        "Password hashes that run or wait.",
+        lambda: members.passwords.in_flight,
+    )
     gauge(metrics, "entri_usage_buffered", "Secrets whose uses are not written yet.", lambda: services.usage.buffered)
     gauge(metrics, "entri_keys_remembered", "Keys that are verified from memory.", lambda: len(verifying.cache))
     gauge(metrics, "entri_lease_held", "1 while keys are accepted from memory.", lambda: verifying.node.holds_lease)
@@ -200,9 +256,16 @@ def make_entrances(core: Core, verifying: Verifying, catch_up: CatchUp, *, keepe
     gauge(metrics, "entri_histories_lost_total", "Failovers noticed.", lambda: verifying.keeper.histories_lost)
     gauge(metrics, "entri_log_tree_lag", "Events that the log's trees lack.", lambda: keeper.lag)
     gauge(metrics, "entri_log_checkpoint_size", "Events in the newest checkpoint.", lambda: keeper.signed_size)
+    pace = Pace(core.settings.denials_a_second, CLOCK.steady)
     return Entrances(
         core=core,
         verifying=verifying,
+        cookies=CookieEntrance(
+            members=verifying.member_sessions,
+            sessions=verifying.sessions,
+            pace=pace,
+            public=core.settings.public_origin,
+        ),
         services=services,
         executor=executor,
         streams=streams,
@@ -210,7 +273,7 @@ def make_entrances(core: Core, verifying: Verifying, catch_up: CatchUp, *, keepe
         keeper=keeper,
         metrics=metrics,
         lag=Lag(catch_up, metrics),
-        pace=Pace(core.settings.denials_a_second, CLOCK.steady),
+        pace=pace,
     )
 
 
@@ -231,6 +294,7 @@ def streaming_of(entrances: Entrances, *, requests: Requests, rhythm: Rhythm = R
     """Put together what connections that stay open need."""
     return Streaming(
         open_session=entrances.open_session,
+        check_upgrade=entrances.cookies.check_upgrade,
         streams=entrances.streams,
         executor=entrances.executor,
         requests=requests,
@@ -248,6 +312,7 @@ def make_web_app(entrances: Entrances, expose: Expose) -> web.Application:
         authenticate=entrances.authenticate,
         confirm=entrances.confirm,
         make_context=entrances.context,
+        cookie=entrances.cookies.written,
         streaming=streaming_of(entrances, requests=entrances.requests),
         explorer=explorer,
         body_limit_bytes=settings.max_body_bytes,
@@ -262,7 +327,7 @@ def make_web_app(entrances: Entrances, expose: Expose) -> web.Application:
     app = web.Application(client_max_size=settings.max_body_bytes)
     app.add_routes(surroundings.routes(graphql.routes(endpoint)))
     own_log = log_routes.LogEndpoint(
-        authenticate=entrances.authenticate, confirm=entrances.confirm, proofs=entrances.services.proofs
+        authenticate=entrances.authenticate_key, confirm=entrances.confirm, proofs=entrances.services.proofs
     )
     app.add_routes(surroundings.routes(log_routes.routes(own_log)))
     verify = verification.VerifyEndpoint(accept=entrances.acceptor(), verify=entrances.verify, record=entrances.record)
@@ -291,7 +356,13 @@ async def serving_on(
         keeper = await stack.enter_async_context(TreeKeeper(core.signer, core.host))
         entrances = make_entrances(core, await stack.enter_async_context(open_node(core)), catch_up, keeper=keeper)
         await stack.enter_async_context(recording(entrances.services.usage))
-        await stack.enter_async_context(forgetting(core.pool))
+        await stack.enter_async_context(recording_failures(core.members.failed))
+        sessions = entrances.verifying.member_sessions
+        await stack.enter_async_context(noting(sessions))
+        forget_secrets = partial(forget_what_ended, core.pool)
+        await stack.enter_async_context(
+            forgetting(forget_secrets, sessions.forget_ended, core.members.throttle.forget_paid)
+        )
         app = make_web_app(entrances, expose(entrances.expose))
         idle_s, drain_s = settings.header_timeout_s, settings.drain_s
         door = await stack.enter_async_context(

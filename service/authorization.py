@@ -26,6 +26,17 @@ class RestrictedError(Exception):
     """The principal was good when the request began and is not any more."""
 
 
+class UnauthenticatedError(Exception):
+    """Nobody has presented a credential."""
+
+    def __init__(self) -> None:
+        super().__init__("Unauthorized")
+
+
+class SessionRequiredError(Exception):
+    """This is for a member, in the member's own session."""
+
+
 class ReauthenticationRequiredError(Exception):
     """This needs a password that was entered lately, which only a member has."""
 
@@ -73,6 +84,12 @@ class Principal:
         if not covers(self.scopes, scope):
             raise ForbiddenError(scope)
 
+    def require_session(self) -> MemberSession:
+        """Raise SessionRequiredError unless this is a member in a session."""
+        if self.session is None:
+            raise SessionRequiredError("only a member can do this, in a session of their own")
+        return self.session
+
     def require_fresh(self, now: datetime) -> None:
         """Raise ReauthenticationRequiredError unless this is a member whose password was entered lately."""
         if self.session is None:
@@ -97,6 +114,14 @@ class Caller:
     """A principal and the request it made."""
 
     principal: Principal
+    address: str | None = None
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visitor:
+    """Who presents no credential, and may only sign in: all that is known is the request."""
+
     address: str | None = None
     request_id: str | None = None
 

@@ -27,6 +27,9 @@ UNAVAILABLE: Final[tuple[type[Exception], ...]] = (
     OSError,  # a connection, a host's name, the server's Unix socket while it is down; time-outs are among them
 )
 RETRY_AFTER_S: Final = 1
+LONGEST_VERIFICATION_S: Final = 0.9
+"""Of what is not remembered: more than the database\'s limit, for the hash after it, and less than the second that a
+gateway waits."""
 
 
 def is_unavailable(error: BaseException) -> bool:

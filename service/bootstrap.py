@@ -25,6 +25,8 @@ from service.token_commands import TokenCommands
 
 FIRST_ORGANIZATION: Final = "Default"
 FIRST_TOKEN: Final = "bootstrap"  # noqa: S105 -- the name of a token
+FIRST_OWNER: Final = "entri admin member create --organization {} --role OWNER --email YOUR_ADDRESS --name YOUR_NAME"
+"""How the first person gets in, which the first start says."""
 
 
 log = structlog.get_logger(__name__)
@@ -55,6 +57,7 @@ async def bootstrap(
         event_id = derived_id("evt", installation.id, "first organization")
         await organizations.create(FIRST_ORGANIZATION, organization_id=organization_id, event_id=event_id)
         log.info("first_organization", organization=organization_id, name=FIRST_ORGANIZATION)
+        log.info("first_owner", command=FIRST_OWNER.format(organization_id))
         command = CreateToken(token_id="", kind=TokenKind.API_TOKEN, name=FIRST_TOKEN, hint="", scopes=(EVERYTHING,))
         done = await commands.create(operator(organization_id), command, key=f"first token of {installation.id}")
         if isinstance(done, Refused):

@@ -1,4 +1,4 @@
-"""What a change of a token means for those who remember it: nothing, something, or that less is allowed than before.
+"""What a change of a token or a member means for who remembers it: nothing, something, or that less is allowed now.
 
 Every change of what a verifier remembers is logged for the processes that verify; a restricting one is answered when
 all of them have applied it. Must never take a change for harmless that could let a key do less.
@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from events.members import ROLE_SCOPES, DecidedEvent, MemberAdded, MemberRoleChanged, MemberState
 from events.scopes import missing
 from events.tokens import TokenState
 
@@ -52,3 +53,13 @@ def is_overlap_shortened(before: datetime | None, after: datetime | None) -> boo
 def is_expiry_shortened(before: datetime | None, after: datetime | None) -> bool:
     """Compare expiries: None is never."""
     return after is not None and (before is None or after < before)
+
+
+def member_change_row(before: MemberState | None, event: DecidedEvent, event_id: str) -> Mapping[str, Any] | None:
+    """Make the companion row of what was decided about a member; None for a new one, of whom nothing is remembered."""
+    if before is None or isinstance(event, MemberAdded):
+        return None
+    is_restricting = True
+    if isinstance(event, MemberRoleChanged):
+        is_restricting = bool(missing(ROLE_SCOPES[event.role], ROLE_SCOPES[event.previous_role]))
+    return {"subject": event.member_id, "event_id": event_id, "restricting": is_restricting}

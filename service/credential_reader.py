@@ -1,4 +1,4 @@
-"""Reads credentials for keys that are not remembered: many at a time, on connections of its own.
+"""Reads credentials for keys and sessions that are not remembered: many at a time, on connections of its own.
 
 A flood of unknown keys then costs a few large reads, waits for no other use of the database and holds up none. Every
 answer was asked of the database after its caller came, so nobody is answered from before their own request. Must never
@@ -14,7 +14,7 @@ from typing import Final, Self
 import asyncpg
 import structlog
 
-from events.statement import Connection, load
+from events.statement import Connection, Statement, load
 from service.lease_keeper import CONNECT_LIMIT_S, RECONNECT_PAUSE_S, Connect
 
 FIND_CREDENTIALS: Final = load("service.statements", "find_credentials")
@@ -53,7 +53,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A caller's: the first bytes of its secret's digest under each readable pepper."""
+    """A caller's: its secret's digest, or the first bytes of that, under each readable pepper."""
 
     prefixes: Sequence[bytes]
     answer: asyncio.Future[Found]
@@ -62,8 +62,18 @@ class Question:
 class CredentialReader:
     """Owns the connections and the questions that wait for them."""
 
-    def __init__(self, connect: Connect, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        connect: Connect,
+        clock: Callable[[], float],
+        *,
+        statement: Statement = FIND_CREDENTIALS,
+        connections: int = CONNECTIONS,
+    ) -> None:
+        """Take a statement that answers a row for each digest it is asked of: at least epoch, asked, and id or null."""
         self._connect = connect
+        self._statement = statement
+        self._connections = connections
         self._clock = clock
         self._waiting: deque[Question] = deque()
         self._wake = asyncio.Event()
@@ -74,7 +84,7 @@ class CredentialReader:
     async def __aenter__(self) -> Self:
         """Begin to answer."""
         self._tasks = [
-            asyncio.create_task(self._run(), name=f"credential-reader-{number}") for number in range(CONNECTIONS)
+            asyncio.create_task(self._run(), name=f"credential-reader-{number}") for number in range(self._connections)
         ]
         return self
 
@@ -149,7 +159,7 @@ class CredentialReader:
         self._reads += 1
         try:
             async with asyncio.timeout(LIMIT_S):
-                rows = await connection.fetch(FIND_CREDENTIALS.text, prefixes)
+                rows = await connection.fetch(self._statement.text, prefixes)
         except BaseException:
             self._waiting.extendleft(reversed(taken))  # for the next connection, as long as its callers wait
             raise

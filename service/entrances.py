@@ -16,8 +16,9 @@ from projections.runner import CatchUp
 from service import vault
 from service.api.context import Context, Services
 from service.api.execution import Executor
-from service.authorization import Caller, Principal, token_principal
-from service.availability import RETRY_AFTER_S, UNAVAILABLE, is_unavailable
+from service.authorization import Caller, Principal, Visitor
+from service.availability import LONGEST_VERIFICATION_S, RETRY_AFTER_S, UNAVAILABLE, is_unavailable
+from service.cookie_entrance import CookieEntrance
 from service.credential import ANYTHING, Credential, Verification, Wanted
 from service.credential_reader import CredentialReader
 from service.database import Database
@@ -29,10 +30,12 @@ from service.host_checkpoint import HostCheckpoint
 from service.lease import Node
 from service.lease_keeper import LeaseKeeper
 from service.listening import Requests
+from service.member_commands import MemberCommands
+from service.member_sessions import MemberSessions
 from service.metrics import Metrics
 from service.organization_commands import OrganizationCommands
 from service.pacing import Pace
-from service.sessions import Session, Sessions
+from service.sessions import Session, Sessions, presented_to
 from service.settings import Settings
 from service.signing import Signer
 from service.streams import Streams
@@ -43,12 +46,9 @@ from service.verified_cache import VerifiedCache
 from service.verify import Verifier
 from service.web import verification
 from service.web.address import client_address
-from service.web.credentials import CredentialError, presented_key
+from service.web.credentials import CredentialError, Nobody, is_presented, presented_key
 
 LONGEST_LAG_S: Final = 1.0
-LONGEST_VERIFICATION_S: Final = 0.9
-"""Of a key that is not remembered: more than the database's limit, for the hash after it, and less than the second that
-a gateway waits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +64,7 @@ class Core:
     keys: vault.Keys
     installation: Installation
     commands: TokenCommands
+    members: MemberCommands
     organizations: OrganizationCommands
     clock: DatabaseClock
     signer: Signer
@@ -81,6 +82,7 @@ class Verifying:
     reader: CredentialReader
     verifier: Verifier
     sessions: Sessions
+    member_sessions: MemberSessions
     tail: Tail
 
 
@@ -110,6 +112,7 @@ class Entrances:
 
     core: Core
     verifying: Verifying
+    cookies: CookieEntrance
     services: Services
     executor: Executor
     streams: Streams
@@ -122,25 +125,42 @@ class Entrances:
     draining: asyncio.Event = field(default_factory=asyncio.Event)
     replaced: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def authenticate(self, request: web.Request) -> Principal:
-        """Verify the one credential of a request and count its use. Raises CredentialError."""
+    async def authenticate(self, request: web.Request) -> Principal | Nobody:
+        """Verify the one credential of a request and count its use: a key, or else its session's cookie.
+
+        Raises CredentialError, and RefusedError where the request is not fit for a cookie.
+        """
+        if not is_presented(request.headers):
+            return await self.cookies.authenticate(request)
         credential = await self.credential(request, self.verify)
         self.record(credential, request)
-        return token_principal(credential.token_id, credential.organization, credential.scopes)
+        return credential.principal
+
+    async def authenticate_key(self, request: web.Request) -> Principal:
+        """Verify the one key of a request and count its use. Raises CredentialError."""
+        credential = await self.credential(request, self.verify)
+        self.record(credential, request)
+        return credential.principal
 
     async def confirm(self, request: web.Request) -> None:
         """Verify the credential of a request once more, before it is answered. Raises CredentialError."""
+        if not is_presented(request.headers):
+            return await self.cookies.confirm(request)
         await self.credential(request, self.services.verifier.verify)
+        return None
 
     async def open_session(self, request: web.Request, presented: str | None = None) -> Session:
-        """Verify a key that is to be used for a while, the request's own unless another, and count one use.
+        """Verify a credential that is to be used for a while, the request's own unless another key, and count one use.
 
-        Raises CredentialError.
+        Raises CredentialError, and RefusedError where the request is not fit for a cookie.
         """
-        key = presented_key(request.headers) if presented is None else presented
-        credential = await self.credential_of(key, self.verify)
-        session = self.verifying.sessions.open(key, credential)
-        self.record(credential, request)
+        if presented is None and not is_presented(request.headers):
+            session = await self.cookies.open(request)
+        else:
+            key = presented_key(request.headers) if presented is None else presented
+            credential = await self.credential_of(key, self.verify)
+            session = self.verifying.sessions.open(presented_to(self.verifying.verifier, key), credential)
+            self.record(credential, request)
         session.address = client_address(request, self.core.settings.trusted_proxies)
         return session
 
@@ -191,12 +211,13 @@ class Entrances:
         """Count a use of a key."""
         self.services.usage.record(credential, client_address(request, self.core.settings.trusted_proxies))
 
-    def context(self, request: web.Request, principal: Principal, request_id: str) -> Context:
+    def context(self, request: web.Request, principal: Principal | Nobody, request_id: str) -> Context:
         """Make what the resolvers of a request see."""
         address = client_address(request, self.core.settings.trusted_proxies)
-        return Context(
-            caller=Caller(principal=principal, address=address, request_id=request_id), services=self.services
-        )
+        if isinstance(principal, Nobody):
+            return Context(caller=Visitor(address=address, request_id=request_id), services=self.services)
+        caller = Caller(principal=principal, address=address, request_id=request_id)
+        return Context(caller=caller, services=self.services)
 
     async def database_problem(self) -> str | None:
         """Say what is wrong with the database, if anything is."""

@@ -1,8 +1,8 @@
 """Argon2id (RFC 9106) of digests in a bounded thread pool, and a bounded memory of the matches it has proven.
 
-The secrets behind the digests have 256 bits, so the cost is small on purpose; members' passwords must never be hashed
-with these parameters. This module must never see a secret, wait in an unbounded queue, or run with parameters that only
-the database vouches for.
+The secrets behind most digests have 256 bits, so their cost is small on purpose; members' passwords must never be
+hashed at that cost, but in a pool of their own (`service.passwords`). This module must never see a secret, wait in an
+unbounded queue, or run with parameters that only the database vouches for.
 """
 
 import asyncio
@@ -12,17 +12,11 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import ParamSpec, TypeVar
+from dataclasses import dataclass
+from typing import Final, ParamSpec, TypeVar
 
 from argon2 import PasswordHasher, Type
 from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
-
-_HASHER = PasswordHasher(time_cost=1, memory_cost=1024, parallelism=1, hash_len=32, salt_len=16, type=Type.ID)
-
-# Above ours, so that they can grow without a flag day, and low enough that a planted verifier cannot exhaust the host.
-_MAX_MEMORY_KIB = 32_768
-_MAX_PASSES = 8
-_MAX_LANES = 4
 
 # The PHC string exactly as our own hasher writes it: a 16-byte salt is 22 characters, a 32-byte hash 43. A shorter hash
 # would match by chance, and a reading looser than the C library's could approve other numbers than it then uses.
@@ -43,11 +37,43 @@ class VerifierError(Exception):
     """A stored verifier is not one of ours, or cannot be computed; the message quotes no part of it."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What new verifiers cost, and what stored ones may cost at most.
+
+    The bounds are above ours, so that they can grow without a flag day, and low enough that a planted verifier cannot
+    exhaust the host.
+    """
+
+    hasher: PasswordHasher
+    most_memory_kib: int
+    most_passes: int
+    most_lanes: int
+
+
+SMALL: Final = Cost(
+    hasher=PasswordHasher(time_cost=1, memory_cost=1024, parallelism=1, hash_len=32, salt_len=16, type=Type.ID),
+    most_memory_kib=32_768,
+    most_passes=8,
+    most_lanes=4,
+)
+"""Half a millisecond: for digests of secrets that nobody can guess."""
+
+
 class HashingPool:
     """Threads that hash, with at most `queue_bound` calls waiting; owned by one event loop and ended by `close`."""
 
-    def __init__(self, *, threads: int = 2, queue_bound: int = 256) -> None:
-        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="argon2")
+    def __init__(
+        self,
+        *,
+        threads: int = 2,
+        queue_bound: int = 256,
+        cost: Cost = SMALL,
+        begin_thread: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Call `begin_thread` on each thread before it hashes."""
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="argon2", initializer=begin_thread)
+        self._cost = cost
         self._limit = threads + queue_bound
         self._held = 0
         self._lock = threading.Lock()  # permits are taken on the loop and given back on the threads
@@ -59,15 +85,19 @@ class HashingPool:
 
     async def hash(self, digest: bytes) -> str:
         """Return a new verifier of a 32-byte digest as a PHC string. Raises `HashingOverloadError`."""
-        return await self._run(_HASHER.hash, digest)
+        return await self._run(self._cost.hasher.hash, digest)
 
     async def verify(self, phc: str, digest: bytes) -> bool:
         """Tell whether `phc` is a verifier of this digest.
 
         Raises `HashingOverloadError`, and `VerifierError` before any hashing for a verifier beyond our bounds.
         """
-        _refuse_absurd(phc)
-        return await self._run(_matches, phc, digest)
+        _refuse_absurd(self._cost, phc)
+        return await self._run(_matches, self._cost.hasher, phc, digest)
+
+    def is_outdated(self, phc: str) -> bool:
+        """Tell whether a verifier was made at another cost than new ones are."""
+        return self._cost.hasher.check_needs_rehash(phc)
 
     async def close(self) -> None:
         """Refuse further calls and return when the last thread has ended; calls already accepted are answered."""
@@ -132,21 +162,21 @@ def _proof(digest: bytes, verifier: str) -> bytes:
     return hashlib.sha256(digest + verifier.encode("utf-8")).digest()
 
 
-def _refuse_absurd(phc: str) -> None:
+def _refuse_absurd(cost: Cost, phc: str) -> None:
     match = _VERIFIER.fullmatch(phc)
     if match is None:
         raise VerifierError("a stored verifier is not an Argon2id PHC string of ours")
     memory_kib, passes, lanes = (int(number) for number in match.groups())
-    if memory_kib > _MAX_MEMORY_KIB or passes > _MAX_PASSES or lanes > _MAX_LANES:
+    if memory_kib > cost.most_memory_kib or passes > cost.most_passes or lanes > cost.most_lanes:
         raise VerifierError(
             "a stored verifier asks for more than we allow: "
-            f"memory {_MAX_MEMORY_KIB} KiB, {_MAX_PASSES} passes, {_MAX_LANES} lanes"
+            f"memory {cost.most_memory_kib} KiB, {cost.most_passes} passes, {cost.most_lanes} lanes"
         )
 
 
-def _matches(phc: str, digest: bytes) -> bool:
+def _matches(hasher: PasswordHasher, phc: str, digest: bytes) -> bool:
     try:
-        return _HASHER.verify(phc, digest)
+        return hasher.verify(phc, digest)
     except VerifyMismatchError:
         return False
     except (VerificationError, InvalidHashError) as error:

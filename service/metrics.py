@@ -8,6 +8,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from enum import StrEnum, unique
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, Gauge
@@ -69,6 +70,37 @@ class VerificationCounts(Collector):
         family = CounterMetricFamily("entri_verifications", "Keys verified, by outcome.", labels=("outcome",))
         for failure, number in self._counts.items():
             family.add_metric(("VALID" if failure is None else failure.value,), number)
+        yield family
+
+
+@unique
+class SignIn(StrEnum):
+    """How a try to sign in or to re-authenticate ended."""
+
+    SUCCEEDED = "SUCCEEDED"
+    UNKNOWN_ADDRESS = "UNKNOWN_ADDRESS"
+    WRONG_PASSWORD = "WRONG_PASSWORD"  # noqa: S105 -- an outcome, not a password
+    OUTDATED = "OUTDATED"
+    """The password was right and has expired, or was replaced meanwhile."""
+    THROTTLED = "THROTTLED"
+    UNAVAILABLE = "UNAVAILABLE"
+
+
+class SignInCounts(Collector):
+    """How many tries to sign in there were, by outcome."""
+
+    def __init__(self) -> None:
+        self._counts: dict[SignIn, int] = dict.fromkeys(SignIn, 0)
+
+    def count(self, outcome: SignIn) -> None:
+        """Count a try by how it ended."""
+        self._counts[outcome] += 1
+
+    def collect(self) -> Iterator[Metric]:
+        """Give the counts as a metric."""
+        family = CounterMetricFamily("entri_sign_ins", "Tries to sign in, by outcome.", labels=("outcome",))
+        for outcome, number in self._counts.items():
+            family.add_metric((outcome.value,), number)
         yield family
 
 

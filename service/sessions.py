@@ -1,23 +1,25 @@
-"""Keys that go on being used: each session is one key on one connection that is answered for a while.
+"""Keys and cookies that go on being used: each session is one of them on one connection that is answered for a while.
 
-What memory says of a key is looked at again whenever something is sent on its word, which costs about a microsecond.
-When a token changes, nothing is sent to its sessions from the moment this process knows, before it acknowledges the
-change; each is verified anew, and ended when its key is not good any more. Must never send on the word of a key that
-was good once.
+What memory says of it is looked at again whenever something is sent on its word, which costs about a microsecond. When
+its token or its member changes, nothing is sent to the session from the moment this process knows, before it
+acknowledges the change; it is verified anew, and ended when it is not good any more. Must never send on the word of a
+key or a cookie that was good once.
 """
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable
-from typing import Final, Protocol
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, Protocol, TypeVar
 
 import structlog
 
-from service.authorization import Principal, token_principal
+from service.authorization import Principal
 from service.availability import is_unavailable
-from service.credential import Credential
+from service.credential import Credential, MemberCredential, MemberVerification, Verification
 from service.lease import Clock
-from service.verify import Verifier, Watch
+from service.verify import Watch
 
 UNAUTHORIZED_CODE: Final = 4401
 """Close code of `graphql-transport-ws` for who is not authenticated: clients do not come back with that key."""
@@ -28,28 +30,62 @@ LONGEST_SETTLING_S: Final = 0.25
 LONGEST_TIMER_S: Final = 86_400.0
 
 OnEnd = Callable[[int, str], None]
+Known = Credential | MemberCredential
+Verified = TypeVar("Verified", Verification, MemberVerification)
 
 log = structlog.get_logger(__name__)
 
 
 class Stream(Protocol):
-    """What goes on in a session and depends on what its key may do."""
+    """What goes on in a session and depends on what its key or its member may do."""
 
     def restart(self) -> None:
-        """Go on by what the key may do now."""
+        """Go on by what they may do now."""
+
+
+class Prover(Protocol[Verified]):
+    """What verifies keys, or cookies."""
+
+    def watch(self, presented: str, /) -> Watch[Verified]:
+        """Digest what was presented, to recall what is known of it."""
+
+    async def verify_again(self, watch: Watch[Verified], /) -> Verified:
+        """Say whether it is good now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Presented:
+    """A key or a cookie that was presented, and is looked at again and again."""
+
+    recall: Callable[[], Verification | MemberVerification | None]
+    """Says what memory knows of it."""
+    ends_s: Callable[[], float]
+    verify: Callable[[], Awaitable[Verification | MemberVerification]]
+
+
+def presented_to(prover: Prover[Verified], presented: str) -> Presented:
+    """Digest once what was presented: nothing else of it is kept."""
+    watch = prover.watch(presented)
+    return Presented(watch.recall, watch.ends_s, partial(prover.verify_again, watch))
+
+
+def unnoticed() -> None:
+    """Do nothing."""
 
 
 class Session:
-    """One verified key on one connection, for as long as both last."""
+    """One verified key or cookie on one connection, for as long as both last."""
 
-    def __init__(self, sessions: "Sessions", watch: Watch, credential: Credential) -> None:
+    def __init__(self, sessions: "Sessions", presented: Presented, credential: Known) -> None:
         self.credential = credential
         self.address: str | None = None
+        self.on_use: Callable[[], None] = unnoticed
+        """Called for each operation."""
         self.ended = asyncio.Event()
         self.streams: set[Stream] = set()
         self._sessions = sessions
-        self._watch = watch
-        self._proved = self._watch.recall()
+        self._presented = presented
+        self._proved = presented.recall()
         self._confirming: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._on_end: list[OnEnd] = []
@@ -58,20 +94,19 @@ class Session:
     @property
     def principal(self) -> Principal:
         """Say who acts."""
-        credential = self.credential
-        return token_principal(credential.token_id, credential.organization, credential.scopes)
+        return self.credential.principal
 
     def on_end(self, callback: OnEnd) -> None:
-        """Call with a close code and a reason when the key is not good any more: to close the connection at once."""
+        """Call with a close code and a reason when nothing may be sent any more: to close the connection at once."""
         self._on_end.append(callback)
 
     def is_good(self) -> bool:
-        """Say whether something may be sent now, on the word of what was proved of the key."""
+        """Say whether something may be sent now, on the word of what was proved."""
         proved = self._proved
-        return proved is not None and self._watch.recall() is proved
+        return proved is not None and self._presented.recall() is proved
 
     async def confirmed(self) -> bool:
-        """Wait until something may be sent, or the key has turned out not to be good any more: then False."""
+        """Wait until something may be sent, or it has turned out that nothing may any more: then False."""
         while not self.ended.is_set():
             if self.is_good():
                 return True
@@ -81,7 +116,7 @@ class Session:
         return False
 
     def doubt(self) -> None:
-        """Verify the key anew: the token may have changed."""
+        """Verify anew: the token or the member may have changed."""
         if self._confirming is None and not self.ended.is_set():
             self._confirming = asyncio.create_task(self._confirm(), name="confirm")
 
@@ -94,7 +129,7 @@ class Session:
             callback(code, reason)
 
     def close(self) -> None:
-        """Let go of the key: the connection is gone, or will be."""
+        """Let go of it: the connection is gone, or will be."""
         self.ended.set()
         self._sessions.forget(self)
         if self._timer is not None:
@@ -110,7 +145,7 @@ class Session:
 
     async def _is_confirmed(self) -> bool:
         try:
-            verified = await self._sessions.verifier.verify_again(self._watch)
+            verified = await self._presented.verify()
         except Exception as error:
             if not is_unavailable(error):
                 log.exception("session_not_verified")
@@ -119,7 +154,7 @@ class Session:
             self.end(UNAUTHORIZED_CODE, UNAUTHORIZED)
             return True
         before, self.credential, self._proved = self.credential, verified.credential, verified
-        if before.scopes != verified.credential.scopes:
+        if before.principal.view != self.principal.view:
             for stream in tuple(self.streams):
                 stream.restart()
         self._set_timer()
@@ -129,7 +164,7 @@ class Session:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        left_s = self._watch.ends_s() - self._sessions.clock.steady()
+        left_s = self._presented.ends_s() - self._sessions.clock.steady()
         if 0 < left_s < LONGEST_TIMER_S:
             self._timer = asyncio.get_running_loop().call_later(left_s, self.doubt)
         elif left_s > 0:
@@ -137,44 +172,43 @@ class Session:
 
 
 class Sessions:
-    """The sessions of this process, by token."""
+    """The sessions of this process, by the token or the member that they are of."""
 
-    def __init__(self, verifier: Verifier, clock: Clock) -> None:
-        self.verifier = verifier
+    def __init__(self, clock: Clock) -> None:
         self.clock = clock
-        self._by_token: defaultdict[str, set[Session]] = defaultdict(set)
+        self._by_subject: defaultdict[str, set[Session]] = defaultdict(set)
         self._in_doubt: set[Session] = set()
         self._settled: asyncio.Future[None] | None = None
 
     def __len__(self) -> int:
         """Count them."""
-        return sum(map(len, self._by_token.values()))
+        return sum(map(len, self._by_subject.values()))
 
-    def open(self, presented: str, credential: Credential) -> Session:
-        """Begin a session of a key that was just verified, with nothing awaited since."""
-        session = Session(self, self.verifier.watch(presented), credential)
-        self._by_token[credential.token_id].add(session)
+    def open(self, presented: Presented, credential: Known) -> Session:
+        """Begin a session of what was just verified, with nothing awaited since."""
+        session = Session(self, presented, credential)
+        self._by_subject[credential.subject].add(session)
         return session
 
     def forget(self, session: Session) -> None:
         """Let go of a session that has ended."""
-        token_id = session.credential.token_id
-        own = self._by_token[token_id]
+        subject = session.credential.subject
+        own = self._by_subject[subject]
         own.discard(session)
         if not own:
-            del self._by_token[token_id]
+            del self._by_subject[subject]
         self.settle(session)
 
-    def changed(self, token_id: str | None) -> None:
-        """Verify anew the sessions of a token that has changed, or all: nothing is sent to them meanwhile."""
-        tokens = tuple(self._by_token) if token_id is None else (token_id,)
-        for changed in tokens:
-            for session in tuple(self._by_token.get(changed, ())):
+    def changed(self, subject: str | None) -> None:
+        """Verify anew the sessions of what has changed, or all: nothing is sent to them meanwhile."""
+        subjects = tuple(self._by_subject) if subject is None else (subject,)
+        for changed in subjects:
+            for session in tuple(self._by_subject.get(changed, ())):
                 self._in_doubt.add(session)
                 session.doubt()
 
     def settle(self, session: Session) -> None:
-        """Note that it is known of a session whether its key is still good."""
+        """Note that it is known of a session whether it is still good."""
         self._in_doubt.discard(session)
         if not self._in_doubt:
             self._settle()

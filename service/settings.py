@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from service.embedded_postgres import MAX_CONNECTIONS
 from service.secret_format import DEFAULT_PREFIX, PREFIX_RULE, is_valid_prefix
+from service.web.origins import Origin, read_origin
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Number = TypeVar("Number", int, float)
@@ -38,12 +39,16 @@ class Settings:
     bootstrap_token_file: Path | None
     secret_prefix: str
     explorer: bool | None
+    public_origin: Origin | None
     trusted_proxies: tuple[Network, ...]
     log_level: int
     log_format: str
     pool_size: int
     hash_threads: int
     hash_queue: int
+    sign_in_failures: int
+    sign_in_failures_of_address: int
+    sign_in_window_s: float
     lease_s: float
     cache_size: int
     denials_a_second: int
@@ -129,6 +134,14 @@ def database_url(text: str) -> str:
     return text
 
 
+def public_origin(text: str) -> Origin:
+    """Read where browsers find the service: without TLS they keep no cookie but this machine's own."""
+    origin = read_origin(text)
+    if origin is None or (origin.scheme != "https" and not origin.is_local):
+        raise ValueError
+    return origin
+
+
 def prefix(text: str) -> str:
     """Read the prefix of secrets."""
     if not is_valid_prefix(text):
@@ -167,7 +180,7 @@ def file(text: str) -> Path:
 LONGEST_NODE_NAME: Final = 100
 MOST_CONNECTIONS: Final = MAX_CONNECTIONS - 5
 """What the embedded PostgreSQL has for us: it keeps three for its superuser, and an operator's command needs some."""
-OTHER_CONNECTIONS: Final = 8
+OTHER_CONNECTIONS: Final = 9
 """What a process opens beside its pool: the log's writer, what verifies from memory, and what follows the log."""
 PATH: Final = "a path"
 URL: Final = "a URL such as postgresql://user@host/database"
@@ -199,6 +212,13 @@ OPTIONS: Final = (
         expects="on, off or auto",
         help="GraphQL page; auto: on a loopback address",
     ),
+    Option(
+        name="public_origin",
+        read=public_origin,
+        default=None,
+        expects="https:// and a host, or http:// and a loopback host",
+        help="where browsers find the service, where a proxy is in front: pages from there may use a member's session",
+    ),
     Option(name="trusted_proxies", read=networks, default=(), expects="networks", help="believed X-Forwarded-For"),
     Option(
         name="log_level",
@@ -212,6 +232,27 @@ OPTIONS: Final = (
     Option(name="pool_size", read=whole(2, 200), default=10, expects="2 to 200", help="database connections"),
     Option(name="hash_threads", read=whole(1, 64), default=2, expects="1 to 64", help="Argon2 threads"),
     Option(name="hash_queue", read=whole(1, 100_000), default=256, expects="1 to 100000", help="waiting hashes"),
+    Option(
+        name="sign_in_failures",
+        read=whole(3, 1_000),
+        default=10,
+        expects="3 to 1000",
+        help="failed sign-ins to an account in a window before the next must wait",
+    ),
+    Option(
+        name="sign_in_failures_of_address",
+        read=whole(3, 100_000),
+        default=100,
+        expects="3 to 100000",
+        help="failed sign-ins from a network address in a window before the next must wait",
+    ),
+    Option(
+        name="sign_in_window_s",
+        read=seconds(1, 86_400),
+        default=900.0,
+        expects="1 to 86400",
+        help="the window of failed sign-ins",
+    ),
     Option(
         name="lease_s",
         read=seconds(0.5, 30),

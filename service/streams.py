@@ -18,7 +18,7 @@ from events.log import HistoryQuery, kinds_of, read_history, read_organization_h
 from events.statement import Pool
 from service.api.context import Context, Services
 from service.api.errors import ApiError, FormattedError, formatted, internal_error, told_as
-from service.api.execution import Execution, Executor, GraphQLRequest
+from service.api.execution import Execution, Executor, GraphQLRequest, Way
 from service.api.selections import Selection
 from service.api.subscriptions import Following
 from service.authorization import Caller
@@ -88,7 +88,7 @@ class Streams:
     async def execute(self, session: Session, request: GraphQLRequest, request_id: str) -> Execution:
         """Answer a query or a mutation; nothing is told on the word of a key that is not good any more."""
         context = self._context(session, request_id)
-        execution = await self._executor.execute(request, context=context, request_id=request_id, allow_mutation=True)
+        execution = await self._executor.execute(request, context=context, request_id=request_id, way=Way.STREAM)
         if execution.executed and not execution.is_mutation and not await session.confirmed():
             return Execution(executed=False, errors=(formatted("UNAUTHENTICATED", "Unauthorized"),))
         return execution
@@ -123,6 +123,7 @@ class Streams:
         return group
 
     def _context(self, session: Session, request_id: str) -> Context:
+        session.on_use()
         caller = Caller(principal=session.principal, address=session.address, request_id=request_id)
         return Context(caller=caller, services=self._services)
 

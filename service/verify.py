@@ -9,7 +9,7 @@ shows any of it.
 import asyncio
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 import asyncpg
 
@@ -35,6 +35,8 @@ from service.secret_format import is_well_formed
 from service.vault import DIGEST_PREFIX_BYTES, Keys, bound_digest
 from service.verified_cache import Entry
 
+Remembered = TypeVar("Remembered")
+
 MOST_READS: Final = 3
 """How often a key is looked up whose token keeps changing meanwhile."""
 
@@ -43,10 +45,10 @@ class PepperNotLoadedError(ReadingUnavailableError):
     """No row was found, but secrets may be under a pepper that was not asked for: it says nothing about the key."""
 
 
-class Watch:
+class Watch(Generic[Remembered]):
     """A secret that is verified again and again; of the secret itself it holds the digests only."""
 
-    def __init__(self, node: Node[Verification], digests: tuple[bytes, ...], peppers: KeyRing) -> None:
+    def __init__(self, node: Node[Remembered], digests: tuple[bytes, ...], peppers: KeyRing) -> None:
         self._node = node
         self.digests = digests
         self.peppers = peppers
@@ -54,19 +56,12 @@ class Watch:
         self.known: tuple[str, int] | None = None
         """Which token's secret it was proved to be, and of which generation: that never changes."""
 
-    def recall(self) -> Verification | None:
+    def recall(self) -> Remembered | None:
         """Answer what memory says of the secret now; None where it cannot tell."""
         for digest in self.digests:
             if (remembered := self._node.recall(digest)) is not None:
-                if self.known is None:
-                    self.note(remembered)
                 return remembered
         return None
-
-    def note(self, verification: Verification) -> None:
-        """Note whose secret it was proved to be."""
-        if self.known is None and (credential := verification.credential) is not None:
-            self.known = credential.token_id, credential.generation
 
     def ends_s(self) -> float:
         """Say when what is remembered of the secret ends by itself, on the steady clock."""
@@ -122,10 +117,12 @@ class Verifier:
             self._digests = digesting(self._peppers)
         return self._digests(presented)
 
-    def watch(self, presented: str) -> Watch:
+    def watch(self, presented: str) -> Watch[Verification]:
         """Digest a secret once, to recall it as often as something is sent on its word."""
         digests = tuple(self._digested(presented))
-        return Watch(self._node, digests, self._peppers)
+        watch = Watch(self._node, digests, self._peppers)
+        note(watch, watch.recall())
+        return watch
 
     async def verify(self, presented: str, wanted: Wanted = ANYTHING) -> Verification:
         """Say whether a secret is good now for what is wanted.
@@ -139,15 +136,15 @@ class Verifier:
         digests = self._digested(presented)
         return held_against(await self._look_up(by_prefix(digests), self._peppers), wanted)
 
-    async def verify_again(self, watch: Watch) -> Verification:
+    async def verify_again(self, watch: Watch[Verification]) -> Verification:
         """Say whether a secret that was good is good now. Raises as `verify` does."""
         remembered = watch.recall()
         if remembered is None:
             remembered = await self._look_up_again(watch)
-            watch.note(remembered)
+        note(watch, remembered)
         return remembered
 
-    async def _look_up_again(self, watch: Watch) -> Verification:
+    async def _look_up_again(self, watch: Watch[Verification]) -> Verification:
         digests, known = by_prefix(watch.digests), None
         if watch.known is not None and watch.peppers is not self._keys.peppers and self.drain is not None:
             # Its row may have been moved to a pepper that there was none of then, and the secret itself is not here.
@@ -235,6 +232,12 @@ class Verifier:
         if matches := await asyncio.shield(proving):
             self._proven.remember(*proof)
         return matches
+
+
+def note(watch: Watch[Verification], verification: Verification | None) -> None:
+    """Note whose secret it was proved to be, if that is known."""
+    if watch.known is None and verification is not None and (credential := verification.credential) is not None:
+        watch.known = credential.token_id, credential.generation
 
 
 def by_prefix(digests: Iterable[bytes]) -> dict[bytes, bytes]:

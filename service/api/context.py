@@ -1,7 +1,7 @@
 """What every resolver gets to see: the caller, the services, and the loaders of this request. Must never outlive it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 from uuid import uuid4
@@ -14,10 +14,12 @@ from events.log import Installation
 from events.tokens import TokenState
 from projections.past import Leave
 from projections.tokens import TokenView
-from service.authorization import Caller, Principal
+from service.authorization import Caller, Principal, UnauthenticatedError, Visitor
 from service.cursors import Cursors
 from service.log_proofs import LogProofs
+from service.member_commands import MemberCommands
 from service.queries import Queries
+from service.secret_text import SecretText
 from service.signing import SignedCheckpoint
 from service.time_travel import PastToken
 from service.token_commands import TokenCommands
@@ -36,38 +38,85 @@ class Services:
     queries: Queries
     proofs: LogProofs
     commands: TokenCommands
+    members: MemberCommands
     verifier: Verifier
     usage: UsageRecorder
     installation: Installation
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
+class SessionCookie:
+    """What becomes of the session's cookie in the answer: it gets this secret, or goes where there is none."""
+
+    secret: SecretText | None
+
+
 class Context:
-    """One request."""
+    """One request. Who presented no credential is nobody until it has signed in."""
 
-    caller: Caller
-    services: Services
-    cursors: Cursors = field(init=False)
-    tokens: DataLoader[str, TokenView | None] = field(init=False)
-    past_tokens: DataLoader[PastToken, TokenState | None] = field(init=False)
-    past_views: DataLoader[tuple[TokenState, int], TokenView] = field(init=False)
-    revoking: DataLoader[str, bool] = field(init=False)
-    actor_names: DataLoader[Actor, str] = field(init=False)
-    leave: Leave = field(default_factory=lambda: Leave(MOST_FOLDED))
-    checkpoints: DataLoader[str, SignedCheckpoint | None] = field(init=False)
-    inclusion_proofs: DataLoader[Wanted, InclusionProof | None] = field(init=False)
+    __slots__ = (
+        "_asking",
+        "_cursors",
+        "actor_names",
+        "checkpoints",
+        "cookie",
+        "inclusion_proofs",
+        "leave",
+        "past_tokens",
+        "past_views",
+        "revoking",
+        "services",
+        "tokens",
+    )
 
-    def __post_init__(self) -> None:
-        """Make the loaders, which read each thing once a request and many at a time."""
-        organization = self.caller.principal.organization
-        self.cursors = Cursors(installation=self.services.installation, organization=organization)
-        self.tokens = DataLoader(load_fn=self._load_tokens)
-        self.past_tokens = DataLoader(load_fn=self._load_past_tokens)
-        self.past_views = DataLoader(load_fn=self._load_past_views)
-        self.revoking = DataLoader(load_fn=self._load_revoking)
-        self.actor_names = DataLoader(load_fn=self._load_names)
-        self.checkpoints = DataLoader(load_fn=self._load_checkpoints)
-        self.inclusion_proofs = DataLoader(load_fn=self._load_proofs)
+    def __init__(self, *, caller: Caller | Visitor, services: Services) -> None:
+        self.services = services
+        self.leave = Leave(MOST_FOLDED)
+        self.cookie: SessionCookie | None = None
+        """What a resolver wants to become of the cookie; None leaves it as it is."""
+        self._cursors: Cursors | None = None
+        self._act_as(caller)
+
+    @property
+    def caller(self) -> Caller:
+        """Give who asks. Raises UnauthenticatedError for nobody."""
+        if isinstance(self._asking, Visitor):
+            raise UnauthenticatedError
+        return self._asking
+
+    @property
+    def visitor(self) -> Visitor:
+        """Give the request alone, whoever makes it."""
+        return Visitor(address=self._asking.address, request_id=self._asking.request_id)
+
+    @property
+    def cursors(self) -> Cursors:
+        """Give the cursors of the caller's organization."""
+        if self._cursors is None:
+            organization = self.caller.principal.organization
+            self._cursors = Cursors(installation=self.services.installation, organization=organization)
+        return self._cursors
+
+    def begin_session(self, principal: Principal, secret: SecretText) -> None:
+        """Go on as a member that has signed in, or again, and hand over the session's secret in the cookie."""
+        self._act_as(Caller(principal=principal, address=self._asking.address, request_id=self._asking.request_id))
+        self.cookie = SessionCookie(secret)
+
+    def end_session(self) -> None:
+        """Take the session's cookie away."""
+        self.cookie = SessionCookie(None)
+
+    def _act_as(self, asking: Caller | Visitor) -> None:
+        """Make the loaders, which read each thing once a request and many at a time, for who asks now."""
+        self._asking = asking
+        self._cursors = None
+        self.tokens: DataLoader[str, TokenView | None] = DataLoader(load_fn=self._load_tokens)
+        self.past_tokens: DataLoader[PastToken, TokenState | None] = DataLoader(load_fn=self._load_past_tokens)
+        self.past_views: DataLoader[tuple[TokenState, int], TokenView] = DataLoader(load_fn=self._load_past_views)
+        self.revoking: DataLoader[str, bool] = DataLoader(load_fn=self._load_revoking)
+        self.actor_names: DataLoader[Actor, str] = DataLoader(load_fn=self._load_names)
+        self.checkpoints: DataLoader[str, SignedCheckpoint | None] = DataLoader(load_fn=self._load_checkpoints)
+        self.inclusion_proofs: DataLoader[Wanted, InclusionProof | None] = DataLoader(load_fn=self._load_proofs)
 
     async def _load_tokens(self, ids: list[str]) -> Sequence[TokenView | None]:
         found = await self.services.queries.tokens_by_id(self.caller.principal, ids)

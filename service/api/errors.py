@@ -14,7 +14,13 @@ from strawberry.exceptions import StrawberryInputCoercionError
 
 from events.writer import OutcomeUnknownError
 from projections.past import TooLongError
-from service.authorization import ForbiddenError, ReauthenticationRequiredError, RestrictedError
+from service.authorization import (
+    ForbiddenError,
+    ReauthenticationRequiredError,
+    RestrictedError,
+    SessionRequiredError,
+    UnauthenticatedError,
+)
 from service.availability import is_unavailable
 from service.cursors import ExpiredCursorError, InvalidCursorError
 from service.enforcement import NotEnforcedError
@@ -42,7 +48,9 @@ FormattedError = dict[str, Any]
 # What the layers beneath raise to be told; their messages quote no value.
 _CODES: Final[Mapping[type[Exception], Code]] = {
     ForbiddenError: "FORBIDDEN",
+    SessionRequiredError: "FORBIDDEN",
     RestrictedError: "UNAUTHENTICATED",
+    UnauthenticatedError: "UNAUTHENTICATED",
     ReauthenticationRequiredError: "REAUTHENTICATION_REQUIRED",
     InvalidCursorError: "INVALID_CURSOR",
     ExpiredCursorError: "CURSOR_EXPIRED",

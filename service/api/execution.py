@@ -1,83 +1,41 @@
-"""Run GraphQL requests: parse, weigh, validate once per text, execute each time, and tell only what may be told.
+"""Run GraphQL requests: find out once per text what it asks for, execute each time, and tell only what may be told.
 
 Strawberry builds the schema; graphql-core's `Executor.build` runs it, as Strawberry's own `Schema.execute` does. That
 one is not used since it logs every error as graphql-core words it, values of variables included, before a caller can
 reword it; takes a parsed document only through extensions; and has no way to bound the errors of coercion.
 
-Every entrance (HTTP now, WebSocket and server-sent events later) goes through `Executor`. It must never let an
+Every entrance (HTTP, WebSocket and server-sent events) goes through `Executor`. It must never let an
 exception's words out, nor a value.
 """
 
-from collections import OrderedDict
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from enum import Enum, auto
 from inspect import isawaitable
+from time import monotonic
 from typing import Any, Final, TypeGuard
 
 import orjson
 import strawberry
 from graphql import (
-    ASTValidationRule,
-    DocumentNode,
     ExecutionResult,
     GraphQLError,
-    GraphQLInputType,
     GraphQLSchema,
-    NoFragmentCyclesRule,
-    NoUnusedFragmentsRule,
-    OperationDefinitionNode,
     OperationType,
     Undefined,
-    UniqueFragmentNamesRule,
-    ValueNode,
-    ValuesOfCorrectTypeRule,
-    VisitorAction,
     is_input_type,
-    parse,
-    specified_rules,
     type_from_ast,
-    validate,
 )
-from graphql.language import SKIP
-from graphql.utilities import validate_input_literal, validate_input_value
+from graphql.utilities import validate_input_value
 from strawberry.execution import optimized_is_awaitable
-from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRule
 
-from service.api.errors import (
-    FormattedError,
-    execution_errors,
-    formatted,
-    internal_error,
-    on_value_error,
-    syntax_error,
-)
-from service.api.limits import Cost, Limits, TooComplexError, check_cost, check_text, check_variables, survey
+from service.api.documents import SIGN_IN_DOCUMENTS_A_SECOND, Documents, Operation, Prepared, SignIns
+from service.api.errors import FormattedError, execution_errors, formatted, internal_error, on_value_error
+from service.api.limits import Limits, TooComplexError, check_cost, check_variables
 from service.api.selections import Selection, root_field, shared_variables
+from service.pacing import DenialsOverloadError, Pace
 
-
-class _QuietValuesRule(ValuesOfCorrectTypeRule):
-    """The standard rule about literals, in words that do not quote them."""
-
-    def is_valid_value_node(self, node: ValueNode, input_type: GraphQLInputType | None) -> VisitorAction:
-        if input_type:
-            report = on_value_error(lambda message, _: self.report_error(GraphQLError(message, node)), input_type)
-            validate_input_literal(node, input_type, report)
-        return SKIP
-
-
-# First what `survey` relies on: linear rules, and only for documents with fragments. The quadratic ones come last.
-_FRAGMENT_RULES: Final[tuple[type[ASTValidationRule], ...]] = (
-    UniqueFragmentNamesRule,
-    NoUnusedFragmentsRule,
-    NoFragmentCyclesRule,
-)
-# Strawberry's rule about one-of inputs is left out, since an undefined variable makes it fail with `KeyError`; coercion
-# refuses what it would have refused.
-_OTHER_RULES: Final[tuple[type[ASTValidationRule], ...]] = (
-    *(rule for rule in specified_rules if rule not in {*_FRAGMENT_RULES, ValuesOfCorrectTypeRule}),
-    _QuietValuesRule,
-    MaybeNullValidationRule,
-)
+CHANGES_COOKIE: Final = "What signs in or out, or changes the session, needs a plain POST: the answer sets its cookie."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,49 +65,27 @@ class Execution:
         return payload
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """A document that passed: parsed, within the limits, valid."""
+class Way(Enum):
+    """How a request came in, which says what it may do."""
 
-    document: DocumentNode
-    definition: OperationDefinitionNode
-    cost: Cost
-
-    @property
-    def kind(self) -> OperationType:
-        """Say whether it is a query, a mutation or a subscription."""
-        return self.definition.operation
-
-
-# A document's text leads either to an operation or to errors, and always to the same.
-Prepared = Operation | tuple[FormattedError, ...]
+    GET = auto()
+    """Queries only."""
+    POST = auto()
+    STREAM = auto()
+    """WebSocket or server-sent events: nothing that changes the session's cookie, which only an answer's head can."""
 
 
 class Executor:
-    """Owns the schema and the operations already seen, the least recently used forgotten first."""
+    """Owns the schema and what is remembered of documents."""
 
-    def __init__(
-        self,
-        schema: strawberry.Schema,
-        limits: Limits,
-        *,
-        documents: int = 512,
-        document_characters: int = 8_192,
-        characters: int = 262_144,
-    ) -> None:
-        """Remember at most `documents`, none longer than `document_characters`, all together at most `characters`."""
+    def __init__(self, schema: strawberry.Schema, limits: Limits) -> None:
         self._executor_class = schema.execution_context_class
         self._schema: GraphQLSchema = schema._schema  # noqa: SLF001 - Strawberry has no public way to its own schema
         self._limits = limits
-        self._documents = documents
-        self._document_characters = document_characters
-        self._characters = characters
-        self._characters_held = 0
-        self._seen: OrderedDict[str, Prepared] = OrderedDict()
+        self._documents = Documents(self._schema, limits)
+        self._sign_ins = SignIns(self._schema, limits, Pace(SIGN_IN_DOCUMENTS_A_SECOND, monotonic))
 
-    async def execute(
-        self, request: GraphQLRequest, *, context: object, request_id: str, allow_mutation: bool
-    ) -> Execution:
+    async def execute(self, request: GraphQLRequest, *, context: object, request_id: str, way: Way) -> Execution:
         """Answer a query or a mutation; never raises but when cancelled."""
         try:
             operation = self.prepare(request)
@@ -157,9 +93,26 @@ class Executor:
                 return Execution(executed=False, errors=operation)
             if operation.kind is OperationType.SUBSCRIPTION:
                 return _refused("Subscriptions are served over WebSocket or as server-sent events.")
-            if operation.kind is OperationType.MUTATION and not allow_mutation:
+            if operation.kind is OperationType.MUTATION and way is Way.GET:
                 return replace(_refused("Mutations need POST."), needs_post=True)
+            if operation.changes_cookie and way is Way.STREAM:
+                return _refused(CHANGES_COOKIE)
             return await self._run(operation, request.variables, context=context, request_id=request_id)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the caller learns the request's id and no more
+            return Execution(executed=False, errors=(internal_error(error, request_id),))
+
+    async def sign_in(self, request: GraphQLRequest, *, context: object, request_id: str) -> Execution | None:
+        """Answer who presents no credential, which may sign in; None for a document that does anything else."""
+        try:
+            prepared = await self._sign_ins.prepared(request.query)
+            if prepared is None:
+                return None
+            operation = self._with(request, prepared)
+            if not isinstance(operation, Operation):
+                return Execution(executed=False, errors=operation)
+            return await self._run(operation, request.variables, context=context, request_id=request_id)
+        except DenialsOverloadError:
+            return Execution(executed=False, errors=(formatted("UNAVAILABLE", "The service is busy: try again."),))
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller learns the request's id and no more
             return Execution(executed=False, errors=(internal_error(error, request_id),))
 
@@ -193,7 +146,9 @@ class Executor:
 
     def prepare(self, request: GraphQLRequest) -> Prepared:
         """Return the operation, from memory if its text was seen before, or the errors that refuse the request."""
-        prepared = self._remembered(request.query)
+        return self._with(request, self._documents.prepared(request.query))
+
+    def _with(self, request: GraphQLRequest, prepared: Prepared) -> Prepared:
         if not isinstance(prepared, Operation):
             return prepared
         name = prepared.definition.name
@@ -255,46 +210,6 @@ class Executor:
         except (_EnoughError, RecursionError):
             pass
         return tuple(entries) or (formatted("BAD_USER_INPUT", "The variables are invalid."),)
-
-    def _remembered(self, query: str) -> Prepared:
-        prepared = self._seen.get(query)
-        if prepared is not None:
-            self._seen.move_to_end(query)
-            return prepared
-        prepared = self._prepared(query)
-        if len(query) <= self._document_characters:
-            self._seen[query] = prepared
-            self._characters_held += len(query)
-            while len(self._seen) > self._documents or self._characters_held > self._characters:
-                self._characters_held -= len(self._seen.popitem(last=False)[0])
-        return prepared
-
-    def _prepared(self, query: str) -> Prepared:
-        try:
-            check_text(query, self._limits)
-            document = parse(query, max_tokens=self._limits.tokens)
-        except TooComplexError as error:
-            return (formatted("QUERY_TOO_COMPLEX", str(error)),)
-        except GraphQLError as error:
-            return (syntax_error(error),)
-        operations = [node for node in document.definitions if isinstance(node, OperationDefinitionNode)]
-        if len(operations) != 1:
-            return _refused(f"A document must hold exactly one operation, this one holds {len(operations)}.").errors
-        errors = self._invalid(document, _FRAGMENT_RULES) if len(document.definitions) > 1 else ()
-        if errors:
-            return errors
-        try:
-            cost = survey(self._schema, document, limits=self._limits)
-        except TooComplexError as error:
-            return (formatted("QUERY_TOO_COMPLEX", str(error)),)
-        return self._invalid(document, _OTHER_RULES) or Operation(document, operations[0], cost)
-
-    def _invalid(
-        self, document: DocumentNode, rules: tuple[type[ASTValidationRule], ...]
-    ) -> tuple[FormattedError, ...]:
-        # One fewer, since giving up is an error of its own.
-        errors = validate(self._schema, document, rules, max_errors=self._limits.errors - 1)
-        return tuple(formatted("BAD_USER_INPUT", error.message, error=error) for error in errors)
 
 
 def _is_awaitable(value: object) -> TypeGuard[Awaitable[object]]:

@@ -51,7 +51,7 @@ class Limits:
     spreads: int = 60
     variable_values: int = 2_000
     errors: int = 10
-    once: frozenset[str] = frozenset({"signIn", "reauthenticate"})
+    once: frozenset[str] = frozenset({"signIn", "reauthenticate", "changePassword"})
 
 
 class TooComplexError(Exception):
@@ -159,7 +159,7 @@ class _Survey:
         }
         self._weighed: dict[str, _Shape] = {}
         self._aliases = 0
-        self._once: Counter[str] = Counter()
+        self._once = 0
         # Inline fragments and spreads add no level, but the walk must end well before Python's stack does.
         self._nesting = 4 * max(limits.depth, limits.introspection_depth)
 
@@ -247,9 +247,9 @@ class _Survey:
         if self._aliases > self._limits.aliases:
             raise TooComplexError(f"The document has more than {self._limits.aliases} aliases.")
         if node.name.value in self._limits.once and parent is self._schema.mutation_type:
-            self._once[node.name.value] += 1
-            if self._once[node.name.value] > 1:
-                raise TooComplexError(f"The document may select {node.name.value} only once.")
+            self._once += 1
+            if self._once > 1:
+                raise TooComplexError(f"The document may select one of {', '.join(sorted(self._limits.once))}, once.")
 
     def _introspected(self, inside: _Shape, cost: Cost) -> Cost:
         if inside.type_lists > 1:

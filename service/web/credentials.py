@@ -3,6 +3,7 @@
 This file only looks at headers: whether the key is good is decided elsewhere. It must never put a key into a message.
 """
 
+from dataclasses import dataclass
 from typing import Final
 
 from multidict import CIMultiDict, CIMultiDictProxy
@@ -19,11 +20,22 @@ _BEARER: Final = "bearer "
 class CredentialError(Exception):
     """The request is not authenticated: an HTTP status, a message for its sender, seconds to wait if that helps."""
 
-    def __init__(self, status: int, message: str, retry_after: int | None = None) -> None:
+    def __init__(
+        self, status: int, message: str, retry_after: int | None = None, *, cookies: tuple[str, ...] = ()
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
         self.retry_after = retry_after
+        self.cookies = cookies
+        """Values of `Set-Cookie`, to take away what is good for nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Nobody:
+    """Who comes without a good credential: may sign in, and is refused everything else like this."""
+
+    refusal: CredentialError
 
 
 def is_presented(headers: Headers) -> bool:

@@ -1,4 +1,4 @@
-"""The GraphQL explorer: one page that anyone may load and that is of use only with a key.
+"""The GraphQL explorer: one page that anyone may load, of use with a key or signed in.
 
 It must never load anything from another host, nor run a script or a style that is not in the file.
 """

@@ -16,19 +16,19 @@ import structlog
 from aiohttp import web
 from graphql import OperationType
 
-from service.api.execution import Execution, Executor, GraphQLRequest
-from service.web.credentials import CredentialError
+from service.api.execution import Execution, Executor, GraphQLRequest, Way
+from service.web.credentials import CredentialError, Nobody
 from service.web.graphiql import explorer_page
-from service.web.parameters import RefusedError, parameters
+from service.web.parameters import JSON, RefusedError, check_body_type, parameters
 from service.web.sse import EVENT_STREAM, answer_events
 from service.web.streaming import Streaming
 from service.web.websocket import answer_upgrade, is_upgrade
 
 Principal = TypeVar("Principal")
-Authenticate = Callable[[web.Request], Awaitable[Principal]]
-MakeContext = Callable[[web.Request, Principal, str], object]
+Context = TypeVar("Context")
+Authenticate = Callable[[web.Request], Awaitable[Principal | Nobody]]
+MakeContext = Callable[[web.Request, Principal | Nobody, str], Context]
 
-JSON: Final = "application/json"
 GRAPHQL_JSON: Final = "application/graphql-response+json"
 
 _LOG: Final = structlog.get_logger("service.web")
@@ -41,17 +41,21 @@ _CODES: Final = {
     503: "UNAVAILABLE",
 }
 _RETRY_AFTER_S: Final = 1
+SIGN_IN_BYTES: Final = 16_384
+"""What is read at most for who presents no credential."""
 
 
 @dataclass(frozen=True, slots=True)
-class GraphQLEndpoint(Generic[Principal]):
+class GraphQLEndpoint(Generic[Principal, Context]):
     """What `/graphql` needs: who may come in, what resolvers get to see, and what runs the documents."""
 
     executor: Executor
     authenticate: Authenticate[Principal]
-    make_context: MakeContext[Principal]
+    make_context: MakeContext[Principal, Context]
     confirm: Callable[[web.Request], Awaitable[object]]
-    """Raises CredentialError where the key that a request came with is not good any more."""
+    """Raises CredentialError where the key or the session that a request came with is not good any more."""
+    cookie: Callable[[web.Request, Context], str | None] = lambda _, __: None
+    """The value of `Set-Cookie` in the answer, if a resolver wants one."""
     streaming: Streaming | None = None
     """Without it there are no WebSockets and no event streams."""
     explorer: bool = False
@@ -60,7 +64,7 @@ class GraphQLEndpoint(Generic[Principal]):
     new_request_id: Callable[[], str] = lambda: secrets.token_hex(16)
 
 
-def routes(endpoint: GraphQLEndpoint[Principal]) -> list[web.RouteDef]:
+def routes(endpoint: GraphQLEndpoint[Principal, Context]) -> list[web.RouteDef]:
     """Return the one route, for every method: those not allowed get a GraphQL-shaped body too."""
 
     async def graphql(request: web.Request) -> web.StreamResponse:
@@ -75,7 +79,7 @@ def request_id_of(request: web.Request, new_request_id: Callable[[], str]) -> st
     return given[0] if len(given) == 1 and _REQUEST_ID.fullmatch(given[0]) else new_request_id()
 
 
-async def _answer(endpoint: GraphQLEndpoint[Principal], request: web.Request) -> web.StreamResponse:
+async def _answer(endpoint: GraphQLEndpoint[Principal, Context], request: web.Request) -> web.StreamResponse:
     request_id = request_id_of(request, endpoint.new_request_id)
     media_type = _negotiated(request.headers.getall("Accept", []))
     response: web.StreamResponse
@@ -92,6 +96,7 @@ async def _answer(endpoint: GraphQLEndpoint[Principal], request: web.Request) ->
             response.headers["WWW-Authenticate"] = "Bearer"
         if error.retry_after is not None:
             response.headers["Retry-After"] = str(error.retry_after)
+        response.headers.extend(("Set-Cookie", one) for one in error.cookies)
     except Exception as error:  # noqa: BLE001 - whatever broke, the body stays GraphQL-shaped and tells nothing
         _LOG.error("internal_error", request_id=request_id, exc_info=error)
         response = _failure(500, "Internal error", media_type, {"requestId": request_id})
@@ -103,7 +108,7 @@ async def _answer(endpoint: GraphQLEndpoint[Principal], request: web.Request) ->
 
 
 async def _admitted(
-    endpoint: GraphQLEndpoint[Principal], request: web.Request, request_id: str, media_type: str
+    endpoint: GraphQLEndpoint[Principal, Context], request: web.Request, request_id: str, media_type: str
 ) -> web.StreamResponse:
     if request.method not in {"GET", "POST"}:
         raise RefusedError(405, "Use POST, or GET for queries.", {"Allow": "GET, POST"})
@@ -112,21 +117,48 @@ async def _admitted(
     if endpoint.streaming is not None and _prefers_events(request.headers.getall("Accept", [])):
         return await _streamed(endpoint, endpoint.streaming, request, {"X-Request-Id": request_id}, media_type)
     principal = await endpoint.authenticate(request)
+    if isinstance(principal, Nobody):
+        return await _signed_in(endpoint, request, principal, request_id=request_id, media_type=media_type)
     parsed = await _parsed(endpoint, request)
-    execution = await endpoint.executor.execute(
-        parsed,
-        context=endpoint.make_context(request, principal, request_id),
-        request_id=request_id,
-        allow_mutation=request.method == "POST",
-    )
+    context = endpoint.make_context(request, principal, request_id)
+    way = Way.POST if request.method == "POST" else Way.GET
+    execution = await endpoint.executor.execute(parsed, context=context, request_id=request_id, way=way)
     if execution.executed and not execution.is_mutation:
         # Nothing is told on the word of a key that was revoked meanwhile. What a mutation did is told all the same.
         await endpoint.confirm(request)
-    return _executed(execution, media_type)
+    response = _executed(execution, media_type)
+    if (cookie := endpoint.cookie(request, context)) is not None:
+        response.headers.add("Set-Cookie", cookie)
+    return response
+
+
+async def _signed_in(
+    endpoint: GraphQLEndpoint[Principal, Context],
+    request: web.Request,
+    nobody: Nobody,
+    *,
+    request_id: str,
+    media_type: str,
+) -> web.StreamResponse:
+    """Answer a document that does nothing but sign in; whatever else it is, and whatever is wrong with it, gets 401."""
+    if request.method != "POST":
+        raise nobody.refusal
+    try:
+        asked = parameters(_json(await _body(endpoint, request, SIGN_IN_BYTES), "The body"))
+    except RefusedError:
+        raise nobody.refusal from None
+    context = endpoint.make_context(request, nobody, request_id)
+    execution = await endpoint.executor.sign_in(asked, context=context, request_id=request_id)
+    if execution is None:
+        raise nobody.refusal
+    response = _executed(execution, media_type)
+    cookie = endpoint.cookie(request, context)
+    response.headers.extend(("Set-Cookie", one) for one in (nobody.refusal.cookies if cookie is None else (cookie,)))
+    return response
 
 
 async def _streamed(
-    endpoint: GraphQLEndpoint[Principal],
+    endpoint: GraphQLEndpoint[Principal, Context],
     streaming: Streaming,
     request: web.Request,
     headers: Mapping[str, str],
@@ -147,10 +179,10 @@ async def _streamed(
     return _executed(answer, media_type)
 
 
-async def _parsed(endpoint: GraphQLEndpoint[Principal], request: web.Request) -> GraphQLRequest:
+async def _parsed(endpoint: GraphQLEndpoint[Principal, Context], request: web.Request) -> GraphQLRequest:
     if request.method == "GET":
         return _from_url(request)
-    return parameters(_json(await _body(endpoint, request), "The body"))
+    return parameters(_json(await _body(endpoint, request, endpoint.body_limit_bytes), "The body"))
 
 
 def _from_url(request: web.Request) -> GraphQLRequest:
@@ -166,22 +198,17 @@ def _from_url(request: web.Request) -> GraphQLRequest:
     return parameters(given)
 
 
-async def _body(endpoint: GraphQLEndpoint[Principal], request: web.Request) -> bytes:
-    if request.content_type != JSON:
-        raise RefusedError(415, "The Content-Type must be application/json.")
-    if (request.charset or "utf-8").lower() not in {"utf-8", "utf8"}:
-        raise RefusedError(415, "The charset must be utf-8.")
-    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise RefusedError(415, "The body must not be compressed.")
-    too_large = RefusedError(413, f"The body is larger than {endpoint.body_limit_bytes} bytes.")
-    if (request.content_length or 0) > endpoint.body_limit_bytes:
+async def _body(endpoint: GraphQLEndpoint[Principal, Context], request: web.Request, limit_bytes: int) -> bytes:
+    check_body_type(request)
+    too_large = RefusedError(413, f"The body is larger than {limit_bytes} bytes.")
+    if (request.content_length or 0) > limit_bytes:
         raise too_large
     body = bytearray()
     try:
         async with asyncio.timeout(endpoint.body_timeout_s):
             async for chunk in request.content.iter_any():
                 body += chunk
-                if len(body) > endpoint.body_limit_bytes:
+                if len(body) > limit_bytes:
                     raise too_large
     except TimeoutError:
         raise RefusedError(408, "The body did not arrive in time.") from None

@@ -1,8 +1,13 @@
 """The parameters of one GraphQL request, whichever way it came. Must never quote one."""
 
 from collections.abc import Mapping
+from typing import Final
+
+from aiohttp import web
 
 from service.api.execution import GraphQLRequest
+
+JSON: Final = "application/json"
 
 
 class RefusedError(Exception):
@@ -13,6 +18,16 @@ class RefusedError(Exception):
         self.status = status
         self.message = message
         self.headers = dict(headers or {})
+
+
+def check_body_type(request: web.Request) -> None:
+    """Refuse a body of another type with 415, by its head alone: a form on any page can send what is no JSON."""
+    if request.content_type != JSON:
+        raise RefusedError(415, "The Content-Type must be application/json.")
+    if (request.charset or "utf-8").lower() not in {"utf-8", "utf8"}:
+        raise RefusedError(415, "The charset must be utf-8.")
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise RefusedError(415, "The body must not be compressed.")
 
 
 def parameters(given: object) -> GraphQLRequest:

@@ -34,7 +34,9 @@ class Streaming:
     """What connections that stay open need."""
 
     open_session: Callable[[web.Request, str | None], Awaitable[Session]]
-    """Of the key that is given, or else of the request's own. Raises CredentialError."""
+    """Of the key that is given, or else of the request's own credential. Raises CredentialError or RefusedError."""
+    check_upgrade: Callable[[web.Request], None]
+    """Raises CredentialError where a page that is not ours asks for a socket and a session's cookie comes with it."""
     streams: Streams
     executor: Executor
     requests: Requests

@@ -69,7 +69,11 @@ async def answer_upgrade(streaming: Streaming, request: web.Request, headers: Ma
     response.headers.update({**headers, "Server": SERVER})
     if not response.can_prepare(request):
         raise RefusedError(400, "This is no WebSocket handshake of version 13.", {"Sec-WebSocket-Version": "13"})
-    session = await streaming.open_session(request, None) if is_presented(request.headers) else None
+    session = None
+    if is_presented(request.headers):
+        session = await streaming.open_session(request, None)
+    else:
+        streaming.check_upgrade(request)
     try:
         outlet = Outlet(request, await response.prepare(request))
         await Socket(streaming, request, response, outlet).serve(session)
@@ -177,7 +181,8 @@ class Socket:
 
     async def _identify(self, presented: CIMultiDict[str]) -> None:
         if self._session is None:
-            self._adopt(await self._streaming.open_session(self._request, presented_key(presented)))
+            key = presented_key(presented) if presented else None  # without one the upgrade's cookie counts
+            self._adopt(await self._streaming.open_session(self._request, key))
         elif presented:
             raise CredentialError(400, "Present one credential: in the upgrade's headers or in connection_init.")
 

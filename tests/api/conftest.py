@@ -25,10 +25,13 @@ from service import embedded_postgres
 from service.app import serving
 from service.authorization import operator
 from service.entrances import Entrances
+from service.hashing import SMALL, Cost
 from service.secret_format import generate
 from service.settings import load
 
 PATIENCE_S: Final = 10.0
+CHEAP: Final = Cost(hasher=SMALL.hasher, most_memory_kib=131_072, most_passes=6, most_lanes=8)
+"""What a password costs in most tests."""
 ACCEPT: Final = {"Accept": "application/graphql-response+json"}
 numbers = count(1)
 
@@ -147,7 +150,7 @@ async def eventually(probe: Callable[[], Awaitable[Found | None]]) -> Found:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Service]:
-    """Run a service whose uses are written at once and whose commands need not reach the disk."""
+    """Run a service: uses are written at once, commands need not reach the disk, passwords are cheap to hash."""
     data_dir = tmp_path_factory.mktemp("api")
     postgres = await asyncio.to_thread(embedded_postgres.start, data_dir)
     try:
@@ -156,6 +159,7 @@ async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ser
         await connection.close()
         settings = load({}, {"data_dir": str(data_dir), "port": "0", "usage_window_s": "0", "drain_s": "1"})
         async with serving(settings) as (entrances, url, _), ClientSession() as session:
+            entrances.services.members.passwords._hashing._cost = CHEAP
             yield Service(entrances=entrances, url=url, session=session, owner_dsn=postgres.owner_dsn)
     finally:
         await asyncio.to_thread(postgres.release)

@@ -84,6 +84,7 @@ async def rhythmic(service: Service, rhythm: Rhythm) -> AsyncIterator[Rhythmic]:
         authenticate=entrances.authenticate,
         confirm=entrances.confirm,
         make_context=entrances.context,
+        cookie=entrances.cookies.written,
         streaming=streaming_of(entrances, requests=requests, rhythm=rhythm),
     )
     app = web.Application()

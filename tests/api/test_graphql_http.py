@@ -17,7 +17,8 @@ from service.api.errors import ApiError
 from service.api.execution import Executor
 from service.api.limits import Limits
 from service.web.credentials import CredentialError, presented_key
-from service.web.graphql import GRAPHQL_JSON, JSON, GraphQLEndpoint, routes
+from service.web.graphql import GRAPHQL_JSON, GraphQLEndpoint, routes
+from service.web.parameters import JSON
 
 SECRET = "entri_aB3dEfGhIjKlMnOpQrStUvWx9Zk"
 KEY = {"X-API-Key": "good"}

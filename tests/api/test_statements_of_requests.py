@@ -10,7 +10,7 @@ from asyncpg.connection import LoggedQuery
 
 from events.statement import Connection
 from service.api.context import Context
-from service.api.execution import Executor, GraphQLRequest
+from service.api.execution import Executor, GraphQLRequest, Way
 from service.api.limits import Limits
 from service.api.schema import make_schema
 from service.authorization import Caller, token_principal
@@ -49,9 +49,7 @@ async def statements(service: Service, by: Issued, query: str) -> list[str]:
         principal = token_principal(by.id, by.organization, ("*:*",))
         context = Context(caller=Caller(principal=principal), services=services)
         request = GraphQLRequest(query=query, variables={})
-        answer = await Executor(make_schema(), Limits()).execute(
-            request, context=context, request_id="r", allow_mutation=False
-        )
+        answer = await Executor(make_schema(), Limits()).execute(request, context=context, request_id="r", way=Way.GET)
     assert answer.errors == ()
     return said
 

@@ -14,7 +14,7 @@ from events.tokens import CreateToken
 from service.api.errors import FormattedError
 from service.api.execution import Execution, GraphQLRequest
 from service.authorization import operator
-from service.sessions import Session
+from service.sessions import Session, presented_to
 from service.streams import Stream
 from tests.api.conftest import PATIENCE_S, Issued, Json, Service, eventually
 
@@ -84,7 +84,8 @@ async def session_of(service: Service, token: Issued) -> Session:
     """Open a session of a key."""
     verified = await service.entrances.services.verifier.verify(token.key)
     assert verified.credential is not None
-    return service.entrances.verifying.sessions.open(token.key, verified.credential)
+    verifying = service.entrances.verifying
+    return verifying.sessions.open(presented_to(verifying.verifier, token.key), verified.credential)
 
 
 async def subscribed(service: Service, session: Session, sink: Collected, query: str, **variables: object) -> Stream:

@@ -203,6 +203,7 @@ async def test_the_service_holds_what_it_needs(database: Database) -> None:
         "key_is_needed",
         "key_uses",
         "secret_may_work",
+        "member_session_ends_at",
     }
     assert tables == {
         ("trees", "insert"),
@@ -215,6 +216,11 @@ async def test_the_service_holds_what_it_needs(database: Database) -> None:
         ("key_holders", "insert"),
         ("key_holders", "update"),
         ("key_holders", "delete"),
+        ("people", "delete"),
+        ("member_sessions", "delete"),
+        ("sign_in_attempts", "insert"),
+        ("sign_in_attempts", "update"),
+        ("sign_in_attempts", "delete"),
         ("member_sign_ins", "insert"),
         ("member_sign_ins", "update"),
         ("token_last_used", "insert"),

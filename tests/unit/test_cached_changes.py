@@ -1,15 +1,29 @@
-"""What a change means for those who remember a token: a law over whatever is commanded, in the verifier's terms."""
+"""What a change of a token means for who remembers it: a law over whatever is commanded, in the verifier's terms.
+
+A change of a member is told by its event alone.
+"""
 
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import product
 from typing import TYPE_CHECKING, cast
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from events.scopes import missing
+from events.envelope import OPERATOR
+from events.members import (
+    ROLE_SCOPES,
+    MemberAdded,
+    MemberRemoved,
+    MemberRole,
+    MemberRoleChanged,
+    MemberState,
+    PasswordChanged,
+)
+from events.scopes import covers, missing
 from events.tokens import (
     CompleteRotation,
     EndRotationOverlap,
@@ -19,7 +33,7 @@ from events.tokens import (
     TokenState,
     UpdateToken,
 )
-from service.cached_changes import change_row, is_restricting
+from service.cached_changes import change_row, is_restricting, member_change_row
 from service.credential import Credential, Failure, credential_of, failure_of
 from tests.unit.test_token_laws import COMMANDS, CREATION, CREATIONS, START, Step, steps
 
@@ -157,3 +171,27 @@ def test_an_overlap_is_ended_for_all_and_a_first_use_is_waited_for_by_nobody() -
         row = change_row(step.before, step.after, "evt_1")
         assert row is not None
         assert row["restricting"] is expected
+
+
+@pytest.mark.parametrize(("before", "after"), [*product(MemberRole, MemberRole)])
+def test_a_role_restricts_by_what_it_takes(before: MemberRole, after: MemberRole) -> None:
+    """A change of role is logged, and is restricting exactly where a scope is lost."""
+    event = MemberRoleChanged(member_id="mem_1", role=after, previous_role=before)
+    row = member_change_row(member(before), event, "evt_1")
+    assert row is not None
+    assert (row["subject"], row["event_id"]) == ("mem_1", "evt_1")
+    assert row["restricting"] is any(not covers(ROLE_SCOPES[after], scope) for scope in ROLE_SCOPES[before])
+
+
+def test_removal_and_a_new_password_restrict() -> None:
+    """Whoever was removed or has another password has no session any more; a new member never had one."""
+    for event in (MemberRemoved(member_id="mem_1"), PasswordChanged(member_id="mem_1")):
+        row = member_change_row(member(MemberRole.AUDITOR), event, "evt_1")
+        assert row is not None
+        assert row["restricting"]
+    assert member_change_row(None, MemberAdded(member_id="mem_1", role=MemberRole.OWNER), "evt_1") is None
+
+
+def member(role: MemberRole) -> MemberState:
+    """Make a member."""
+    return MemberState(id="mem_1", organization="org_1", role=role, created_at=START, created_by=OPERATOR)

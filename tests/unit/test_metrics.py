@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from service.credential import Failure, Verification
-from service.metrics import SECONDS, gauge, new_metrics
+from service.metrics import SECONDS, SignIn, SignInCounts, gauge, new_metrics
 
 Sample = tuple[str, tuple[tuple[str, str], ...], float]
 
@@ -88,3 +88,15 @@ def test_the_text_is_prometheus_own() -> None:
     ]
     assert 'entri_request_seconds_bucket{le="+Inf",route="/verify",status="200"} 1.0' in lines
     assert 'entri_request_seconds_sum{route="/verify",status="200"} 0.002' in lines
+
+
+def test_sign_ins_are_counted_by_outcome() -> None:
+    """Each outcome is there from the start, and counts what ended in it."""
+    counts, registry = SignInCounts(), CollectorRegistry()
+    registry.register(counts)
+    for outcome in (SignIn.SUCCEEDED, SignIn.UNKNOWN_ADDRESS, SignIn.UNKNOWN_ADDRESS):
+        counts.count(outcome)
+    expected = {outcome.value: 0.0 for outcome in SignIn} | {"SUCCEEDED": 1.0, "UNKNOWN_ADDRESS": 2.0}
+    assert samples(registry) == sorted(
+        ("entri_sign_ins_total", (("outcome", name),), number) for name, number in expected.items()
+    )

@@ -19,6 +19,7 @@ SAMPLES = {
     "bootstrap_token_file": ("/first", Path("/first")),
     "secret_prefix": ("acme_", "acme_"),
     "explorer": ("OFF", False),
+    "public_origin": ("https://Tokens.example.com", ("https", "tokens.example.com", 443)),
     "log_level": ("Warning", 30),
     "log_format": ("json", "json"),
     "drain_delay_s": ("2.5", 2.5),
@@ -31,6 +32,7 @@ WRONG = {
     "log_key_file": ("",),
     "secret_prefix": ("Hush_", "hush", ""),
     "explorer": ("hush",),
+    "public_origin": ("hush", "", "null", "http://hush.example", "https://hush.example/", "https://hush.example:0"),
     "trusted_proxies": ("hush", "10.0.0.0/33", "10.0.0.1/8"),
     "log_level": ("hush",),
     "log_format": ("JSON",),
@@ -98,9 +100,9 @@ def test_all_problems_are_told_at_once() -> None:
 def test_workers_share_the_connections_of_the_embedded_postgresql() -> None:
     """More pools than it has connections for are refused at the start; a server of one's own is one's own affair."""
     many = {"ENTRI_WORKERS": "8", "ENTRI_POOL_SIZE": "20"}
-    with pytest.raises(SettingsError, match=r"^\(workers \+ 1\) \* \(pool_size \+ 8\) must be at most 195 with"):
+    with pytest.raises(SettingsError, match=r"^\(workers \+ 1\) \* \(pool_size \+ 9\) must be at most 195 with"):
         load(many, {})
-    assert load(many, {"pool_size": "13"}).workers == 8
+    assert load(many, {"pool_size": "12"}).workers == 8
     assert load(many, {"database_url": "postgresql://h/d"}).workers == 8
     assert load({}, {"pool_size": "200"}).workers == 1
 
