@@ -6,7 +6,6 @@ import secrets
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -209,7 +208,7 @@ async def open_node(core: Core) -> AsyncIterator[Verifying]:
 def make_entrances(core: Core, verifying: Verifying, catch_up: CatchUp, *, keeper: TreeKeeper) -> Entrances:
     """Put together what the routes call."""
     commands = core.commands.enforced_by(verifying.enforcer)
-    members = replace(core.members, decisions=replace(core.members.decisions, enforcer=verifying.enforcer))
+    members = core.members.enforced_by(verifying.enforcer)
 
     async def complete_rotation(credential: Credential) -> object:
         return await commands.complete_rotation(

@@ -35,6 +35,7 @@ from service.authorization import Caller, MemberSession, Principal, RestrictedEr
 from service.availability import UNAVAILABLE, is_unavailable
 from service.barrier import Fence
 from service.credential import MemberCredential
+from service.enforcement import Enforcer
 from service.failed_sign_ins import FailedSignIns
 from service.member_decisions import Change, MemberDecisions, MemberDone, Rows
 from service.member_sessions import NewSession, SessionKeys, SessionStart
@@ -81,6 +82,10 @@ class MemberCommands:
     throttle: Throttle
     failed: FailedSignIns
     counts: SignInCounts
+
+    def enforced_by(self, enforcer: Enforcer) -> "MemberCommands":
+        """Give the same commands, answered when what they restrict is known to every process that verifies."""
+        return replace(self, decisions=replace(self.decisions, enforcer=enforcer))
 
     # The door
 

@@ -1,7 +1,7 @@
-"""Retires a pepper by force: what still depends on it is revoked, as any token is, through the log and the barrier.
+"""Retires a pepper by force: what still depends on it ends, as anything does, through the log and the barrier.
 
-Must never touch a token that has a newer secret elsewhere but to end its overlap, nor call a pepper needless while
-something is under it.
+Tokens are revoked; members get a password that nobody knows, until the operator gives them another. Must never touch a
+token that has a newer secret elsewhere but to end its overlap, nor call a pepper needless while something is under it.
 """
 
 import asyncio
@@ -13,9 +13,11 @@ from events.refusals import Refused
 from events.statement import Pool, load
 from events.tokens import EndRotationOverlap, RevokeToken
 from service.authorization import Caller, operator
+from service.member_commands import MemberCommands
 from service.token_commands import TokenCommands
 
 FIND_SECRETS_UNDER: Final = load("service.statements", "find_secrets_under")
+FIND_PASSWORDS_UNDER: Final = load("service.statements", "find_passwords_under")
 MOST_AT_ONCE: Final = 500
 TOGETHER: Final = 20
 
@@ -76,6 +78,17 @@ async def retire(pool: Pool, commands: TokenCommands, pepper_id: str, *, on_prog
         on_progress(len(found))
         after = found[-1].token_id
     return Retired(revoked=revoked, overlaps_ended=ended, refused=tuple(refused))
+
+
+async def end_passwords(pool: Pool, members: MemberCommands, pepper_id: str) -> tuple[str, ...]:
+    """End the passwords that are under a pepper, and the sessions of their members; answers whose they were."""
+    ended: list[str] = []
+    while rows := await pool.fetch(FIND_PASSWORDS_UNDER.text, pepper_id, TOGETHER):
+        for row in rows:
+            # The new password is let go of: it cannot be handed to anybody from here.
+            await members.reset_password(row["member_id"])
+            ended.append(row["member_id"])
+    return tuple(ended)
 
 
 async def revoke_by_force(commands: TokenCommands, tokens: Sequence[Dependent], *, reason: str) -> list[str]:

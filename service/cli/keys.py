@@ -17,7 +17,7 @@ from service.key_following import KINDS, KeyFollower
 from service.key_rotation import Rotation, begin, reseal_everything, switch
 from service.key_usage import Holder, KeyOnRecord, count_uses, find_holders, find_keys
 from service.lease_keeper import CLOCK
-from service.retiring import Retired, count_dependents, retire
+from service.retiring import Retired, count_dependents, end_passwords, retire
 from service.settings import Settings
 
 TITLES: Final = {"pepper": "peppers", "kek": "key-encryption keys"}
@@ -142,7 +142,7 @@ def retire_group() -> None:
 
 @retire_group.command("pepper", epilog=examples("entri keys retire pepper k1", "entri keys retire pepper k1 --force"))
 @click.argument("pepper_id", metavar="ID")
-@click.option("--force", is_flag=True, help="Revoke the tokens whose secret is still under it.")
+@click.option("--force", is_flag=True, help="Revoke the tokens whose secret is still under it, and end such passwords.")
 @settings_options(*DATABASE_OPTIONS, *KEY_OPTIONS)
 def retire_pepper(pepper_id: str, *, force: bool, **options: str | None) -> None:
     """Say whether a pepper is still needed; with --force, revoke what needs it."""
@@ -152,7 +152,8 @@ def retire_pepper(pepper_id: str, *, force: bool, **options: str | None) -> None
             if force:
                 await refuse_unknown_or_writing(core.pool, pepper_id)
                 commands = core.commands.enforced_by(enforcer)
-                say_retired(await retire(core.pool, commands, pepper_id, on_progress=Count("tokens done").add))
+                retired = await retire(core.pool, commands, pepper_id, on_progress=Count("tokens done").add)
+                say_retired(retired, await end_passwords(core.pool, core.members.enforced_by(enforcer), pepper_id))
             await say_whether_needed(core, pepper_id)
 
     run(options, work)
@@ -182,14 +183,17 @@ async def say_whether_needed(core: Core, pepper_id: str) -> None:
     if passwords:
         raise click.ClickException(
             f"{pepper_id} is still needed by {counted_as(passwords, 'password')} of members who have not signed in "
-            "since: they sign in, or get a new password from you"
+            "since: they sign in, or get a new password from you; --force ends them; nothing was changed"
         )
     click.echo(f"{pepper_id} is not needed any more: take its line out of {path}, on every host")
 
 
-def say_retired(retired: Retired) -> None:
+def say_retired(retired: Retired, members: Sequence[str]) -> None:
     """Say what was done by force."""
     click.echo(f"revoked {counted_as(retired.revoked, 'token')}, ended {counted_as(retired.overlaps_ended, 'overlap')}")
+    if members:
+        click.echo(f"ended {counted_as(len(members), 'password')}: entri admin member reset-password, for each of")
+        click.echo("\n".join(members))
     if retired.refused:
         raise click.ClickException("\n".join(("some could not be changed:", *retired.refused)))
 

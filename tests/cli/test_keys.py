@@ -30,6 +30,7 @@ BOUNDED_S = 20.0
 MANY_SEALS = 20_000
 UNDER_OLD = "select count(*) from vault_seals where key_id = 'k1'"
 STILL_OLD = "select count(*) from vault_secrets where pepper_id = 'k1'"
+ORGANIZATION = "select id from organizations"
 REVOKED = "select count(*) from events where type = 'TokenRevoked' and actor = 'operator'"
 ROWS = "insert into vault_seals select r.* from json_populate_recordset(null::vault_seals, $1) r"
 
@@ -166,10 +167,11 @@ async def sealed(dsn: str, keys: Keys) -> None:
 
 
 def test_a_pepper_is_rotated_drained_and_retired() -> None:
-    """Secrets move as they are presented; what is left is revoked by force, and then the old pepper can go."""
+    """Secrets move as they are presented; what is left ends by force, passwords too, and the old pepper can go."""
     with data_directory() as data_dir, Service(data_dir) as one, Service(data_dir) as other, owner(data_dir) as dsn:
         token = bootstrap_token(one)
         used, unused = [create_token(one.url, token).data["createToken"] for _ in range(2)]
+        member = owner_of(data_dir, text(dsn, ORGANIZATION))
         load = Load(urls=[one.url, other.url], token=token)
         with load.going_on():
             ended = entri("keys", "rotate", "pepper", "--data-dir", data_dir)
@@ -189,7 +191,9 @@ def test_a_pepper_is_rotated_drained_and_retired() -> None:
         forced = entri("keys", "retire", "pepper", "k1", "--force", "--data-dir", data_dir)
         assert forced.code == 0, forced.err
         gone = f"k1 is not needed any more: take its line out of {data_dir / 'pepper.key'}, on every host"
-        assert forced.out == f"revoked {left} token{'s' * (left > 1)}, ended 0 overlaps\n{gone}\n"
+        revoked = f"revoked {left} token{'s' * (left > 1)}, ended 0 overlaps"
+        ended_password = f"ended 1 password: entri admin member reset-password, for each of\n{member}"
+        assert forced.out == f"{revoked}\n{ended_password}\n{gone}\n"
         assert number(dsn, REVOKED) == left
         assert ask(f"{other.url}/verify", key=unused["secret"]).status == 401
         drop_line(data_dir / "pepper.key", "k1")
@@ -232,6 +236,15 @@ def test_one_rotation_at_a_time() -> None:
         assert keyring.load(data_dir / "pepper.key", "the file").ids == ("k1",)
 
 
+def owner_of(data_dir: Path, organization: str) -> str:
+    """Make a member, and return its id."""
+    person = ("--email", "grace@example.com", "--name", "Grace", "--role", "owner")
+    ended = entri("admin", "member", "create", "--organization", organization, *person, "--data-dir", data_dir)
+    assert ended.code == 0, ended.err
+    with owner(data_dir) as dsn:
+        return text(dsn, "select member_id from people")
+
+
 @contextmanager
 def owner(data_dir: Path) -> Iterator[str]:
     """Use the embedded database as its owner."""
@@ -247,6 +260,13 @@ def number(dsn: str, query: str) -> int:
     counted = asyncio.run(value(dsn, query))
     assert isinstance(counted, int)
     return counted
+
+
+def text(dsn: str, query: str) -> str:
+    """Ask the database for a text."""
+    found = asyncio.run(value(dsn, query))
+    assert isinstance(found, str)
+    return found
 
 
 def pepper_of(dsn: str, created: dict[str, Any]) -> object:

@@ -19,10 +19,9 @@ from tests.postgres.vaults import keys_of, open_vault
 OLD, NEW = KeyRing({"k1": bytes(range(32))}), bytes(range(32, 64))
 BOTH: Final = KeyRing({"k2": NEW, "k1": bytes(range(32))})
 NEEDED = "select key_is_needed('pepper', $1)"
-PASSWORDS = """
-drop table if exists passwords cascade;
-create table passwords (member_id text primary key, pepper_id text not null);
-grant select on passwords to entri_service;
+PASSWORD = """
+insert into passwords (member_id, organization, generation, verifier, pepper_id, must_change)
+values ('mem_1', 'org_1', 1, '$argon2id$', 'k1', false)
 """
 
 
@@ -83,8 +82,7 @@ async def test_a_password_keeps_a_pepper_needed(database: Database) -> None:
     """Members' passwords are digested under a pepper too, and counted where there are any."""
     async with open_vault(database, keys_of(OLD, OLD)) as vault, database.owner() as owner:
         assert await vault.pool.fetchval(NEEDED, "k1") is False
-        await owner.execute(PASSWORDS)
-        await owner.execute("insert into passwords (member_id, pepper_id) values ('mem_1', 'k1')")
+        await owner.execute(PASSWORD)
         assert await vault.pool.fetchval(NEEDED, "k1") is True
         assert await count_uses(vault.pool) == {"pepper/k1": {"passwords": 1}}
 
