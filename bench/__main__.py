@@ -30,6 +30,7 @@ from bench import (
     rebuild,
     revocation,
     rungs,
+    sign_in,
     streams,
     trees,
     usage,
@@ -61,6 +62,7 @@ BENCHMARKS: Final[Mapping[str, Benchmark]] = {
     "export": export.run,
     "streams": streams.run,
     "people": people.run,
+    "sign_in": sign_in.run,
 }
 RESULTS: Final = Path(__file__).parent / "RESULTS.md"
 

@@ -16,7 +16,21 @@ PURPOSES: Final = (
     ("hashing and its threads", ("service/hashing.py", "argon2/", "concurrent/futures/")),
     ("database driver", ("asyncpg/",)),
     ("log writer", ("events/writer.py",)),
-    ("decide and encode", ("events/", "service/token_commands.py", "service/vault.py", "service/secret_format.py")),
+    (
+        "decide and encode",
+        (
+            "events/",
+            "service/token_commands.py",
+            "service/issuing.py",
+            "service/deciding.py",
+            "service/histories.py",
+            "service/aggregates.py",
+            "service/judging.py",
+            "service/companions.py",
+            "service/vault.py",
+            "service/secret_format.py",
+        ),
+    ),
     (
         "verification",
         (

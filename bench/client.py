@@ -138,15 +138,20 @@ def request_text(service: Service, target: str, headers: dict[str, str], body: s
     return "\r\n".join((*lines, "", body or ""))
 
 
-def send_from_another_process(load: Load) -> Report:
-    """Send a load from a process of its own. Raises SystemExit when any answer was not good."""
+def reported(load: Load) -> Report:
+    """Send a load from a process of its own, whatever the answers are. Raises SystemExit when the client failed."""
     command = (sys.executable, "-m", "bench.client")
     ended = subprocess.run(
         command, input=json.dumps(asdict(load)), capture_output=True, text=True, check=False, timeout=PATIENCE_S
     )
     if ended.returncode != 0:
         raise SystemExit(f"the client failed:\n{ended.stderr}")
-    report = Report(**json.loads(ended.stdout))
+    return Report(**json.loads(ended.stdout))
+
+
+def send_from_another_process(load: Load) -> Report:
+    """Send a load from a process of its own. Raises SystemExit when any answer was not good."""
+    report = reported(load)
     if report.failures or not report.latencies_s:
         raise SystemExit(f"{report.failures} answers were not good, {len(report.latencies_s)} were")
     return report

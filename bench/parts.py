@@ -15,8 +15,8 @@ from events.token_kinds import TokenKind
 from events.tokens import CreateToken
 from service.authorization import Principal, operator
 from service.entrances import Core, Entrances
+from service.issuing import Done
 from service.secret_text import SecretText
-from service.token_commands import Done
 
 DATABASE: Final = "parts"
 REST: Final = "HTTP, GraphQL, deciding and encoding, waking one another up"

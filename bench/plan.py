@@ -34,6 +34,8 @@ class Plan:
     starts: int
     """How many idle services are looked at."""
     idle_s: float
+    sign_ins: int
+    """How many sign-ins of each kind are made in each repetition."""
     cold_keys: int
     """How many keys are verified for the first time in each repetition."""
     rounds: int
@@ -79,6 +81,7 @@ FULL: Final = Plan(
     proof_samples=300,
     starts=3,
     idle_s=10,
+    sign_ins=40,
     cold_keys=200,
     rounds=4,
     gateway_s=3,
@@ -111,6 +114,7 @@ QUICK: Final = Plan(
     proof_samples=50,
     starts=1,
     idle_s=1,
+    sign_ins=6,
     cold_keys=30,
     rounds=1,
     gateway_s=1,

@@ -41,6 +41,11 @@ def derived_id(prefix: str, *parts: str) -> str:
     return f"{prefix}_{encode(value)}"
 
 
+def following_id(event_id: str, number: int) -> str:
+    """Make the id of a command's event that is `number` places behind its first."""
+    return derived_id("evt", event_id, str(number)) if number else event_id
+
+
 def encode_80(value: int) -> str:
     """Write 80 bits as `encode` does, in half the time: it is done twice for each command."""
     high, low = value >> 40, value & 0xFF_FFFF_FFFF

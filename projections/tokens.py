@@ -21,13 +21,17 @@ from projections.token_row import TOKENS, row_json, state_of
 
 __all__ = (
     "TOKENS",
+    "Home",
     "TokenFilter",
     "TokenOrderField",
     "TokenPageQuery",
     "TokenStatus",
     "TokenView",
     "count_tokens",
+    "find_client_secrets",
+    "find_home",
     "find_names",
+    "find_signer",
     "find_tokens",
     "joined",
     "page_tokens",
@@ -38,6 +42,9 @@ __all__ = (
 
 FIND_TOKENS: Final = load("projections.statements.tokens", "find_tokens")
 FIND_NAMES: Final = load("projections.statements.tokens", "find_names")
+FIND_HOME: Final = load("projections.statements.tokens", "find_home")
+FIND_SIGNER: Final = load("projections.statements.tokens", "find_signer")
+FIND_CLIENT_SECRETS: Final = load("projections.statements.tokens", "find_client_secrets")
 COUNT_TOKENS: Final = load("projections.statements.tokens", "count_tokens")
 
 
@@ -109,6 +116,32 @@ async def find_names(pool: Pool, organization: str, ids: Sequence[str]) -> dict[
     """Find the names of those of the tokens that exist in the organization, by id."""
     rows = await pool.fetch(FIND_NAMES.text, organization, ids)
     return {row["id"]: row["name"] for row in rows}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Home:
+    """What leads to the stream that a token is decided on."""
+
+    kind: TokenKind
+    application_id: str | None
+
+
+async def find_home(pool: Pool, organization: str, token_id: str) -> Home | None:
+    """Find where a token is decided on, if it exists in the organization."""
+    row = await pool.fetchrow(FIND_HOME.text, organization, token_id)
+    return None if row is None else Home(kind=TokenKind(row["kind"]), application_id=row["application_id"])
+
+
+async def find_signer(pool: Pool, organization: str) -> TokenState | None:
+    """Find the token that signs an organization's webhooks: the last one chosen, unless it was revoked since."""
+    row = await pool.fetchrow(FIND_SIGNER.text, organization)
+    return None if row is None or row["revoked_at"] is not None else state_of(row)
+
+
+async def find_client_secrets(pool: Pool, organization: str, applications: Sequence[str]) -> dict[str, str]:
+    """Find the ids of the client secrets of some of an organization's applications, by application."""
+    rows = await pool.fetch(FIND_CLIENT_SECRETS.text, organization, applications)
+    return {row["application_id"]: row["id"] for row in rows}
 
 
 @unique

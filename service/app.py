@@ -22,6 +22,7 @@ from service.api.context import Services
 from service.api.execution import Executor
 from service.api.limits import Limits
 from service.api.schema import make_schema
+from service.application_commands import ApplicationCommands
 from service.bootstrap import bootstrap
 from service.cookie_entrance import CookieEntrance
 from service.credential import Credential, MemberVerification, Verification
@@ -38,6 +39,7 @@ from service.generations import settled
 from service.growth import Growth
 from service.hashing import HashingPool
 from service.host_checkpoint import FILE_NAME, HostCheckpoint
+from service.issuing import Issuing
 from service.key_files import open_log_key
 from service.key_following import KeyFollower
 from service.keyring import KeyRing
@@ -104,7 +106,7 @@ async def open_core(settings: Settings) -> AsyncIterator[Core]:
             hashing=hashing,
             keys=keys,
             installation=signer.installation,
-            commands=TokenCommands(pool=pool, writer=writer, keys=keys, hashing=hashing, clock=clock),
+            commands=TokenCommands(issuing=Issuing(pool=pool, writer=writer, keys=keys, hashing=hashing, clock=clock)),
             members=members,
             clock=clock,
             organizations=OrganizationCommands(writer=writer, clock=clock, random_bytes=os.urandom),
@@ -206,7 +208,7 @@ async def open_node(core: Core) -> AsyncIterator[Verifying]:
 
 def make_entrances(core: Core, verifying: Verifying, catch_up: CatchUp, *, keeper: TreeKeeper) -> Entrances:
     """Put together what the routes call."""
-    commands = replace(core.commands, enforcer=verifying.enforcer)
+    commands = core.commands.enforced_by(verifying.enforcer)
     members = replace(core.members, decisions=replace(core.members.decisions, enforcer=verifying.enforcer))
 
     async def complete_rotation(credential: Credential) -> object:
@@ -225,6 +227,7 @@ def make_entrances(core: Core, verifying: Verifying, catch_up: CatchUp, *, keepe
         queries=Queries(pool=core.pool, catch_up=catch_up),
         proofs=LogProofs(trees=TreeProofs(pool=core.pool, signer=core.signer)),
         commands=commands,
+        applications=ApplicationCommands(issuing=commands.issuing),
         members=members,
         verifier=verifying.verifier,
         usage=UsageRecorder(core.pool, core.writer, settings),

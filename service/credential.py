@@ -12,6 +12,7 @@ from typing import Final
 
 import asyncpg
 
+from events.applications import Environment
 from events.scopes import missing
 from events.token_kinds import TokenKind
 from service.authorization import MemberSession, Principal, member_principal, token_principal
@@ -37,6 +38,8 @@ class Credential:
     organization: str
     kind: TokenKind
     application_id: str | None
+    environment: Environment | None = None
+    """Of the application that it is the client secret of."""
     scopes: tuple[str, ...]
     expires_at: datetime | None
     hint: str
@@ -96,7 +99,7 @@ class Wanted:
     """What a key must be good for: an organization (None: any), an environment, and every one of the scopes."""
 
     organization: str | None = None
-    environment: str | None = None
+    environment: Environment | None = None
     scopes: tuple[str, ...] = ()
 
 
@@ -128,6 +131,7 @@ def credential_of(row: asyncpg.Record) -> Credential:
         organization=intern(row["organization"]),
         kind=TokenKind(row["kind"]),
         application_id=row["application_id"],
+        environment=None if row["environment"] is None else Environment(row["environment"]),
         scopes=shared(tuple(row["scopes"])),
         expires_at=row["expires_at"],
         hint=row["hint"] if is_newest else (row["previous_hint"] or ""),
@@ -149,8 +153,8 @@ def held_against(verification: Verification, wanted: Wanted) -> Verification:
         return verification
     if wanted.organization is not None and credential.organization != wanted.organization:
         return UNKNOWN
-    if verification.failure is None and wanted.environment is not None:
-        # An API token belongs to no application, so it is of no environment.
+    if verification.failure is None and wanted.environment is not None and credential.environment != wanted.environment:
+        # What belongs to no application is of no environment.
         return Verification(failure=Failure.WRONG_ENVIRONMENT, credential=credential)
     if verification.failure is None and wanted.scopes and missing(credential.scopes, wanted.scopes):
         return Verification(failure=Failure.MISSING_SCOPE, credential=credential)

@@ -20,6 +20,8 @@ SEAL_BYTES: Final = 16
 LONGEST_CURSOR: Final = 1024
 EVENTS: Final = "e1"
 TOKENS: Final = "t1"
+MEMBERS: Final = "m1"
+APPLICATIONS: Final = "a1"
 
 
 class InvalidCursorError(Exception):
@@ -66,6 +68,28 @@ class Cursors:
                     return value, token_id
                 return datetime.fromisoformat(value), token_id
         raise InvalidCursorError("this cursor does not belong to this connection in this order")
+
+    def of_member(self, created_at: datetime, member_id: str) -> str:
+        """Mark a member's place in the members connection."""
+        return self._encode([MEMBERS, created_at, member_id])
+
+    def member_place(self, cursor: str) -> tuple[datetime, str]:
+        """Read the place that a cursor marks. Raises InvalidCursorError."""
+        match self._decode(cursor):
+            case [kind, str(created_at), str(member_id)] if kind == MEMBERS:
+                return datetime.fromisoformat(created_at), member_id
+        raise InvalidCursorError("this cursor does not belong to a members connection")
+
+    def of_application(self, created_at: datetime, application_id: str) -> str:
+        """Mark an application's place in the applications connection."""
+        return self._encode([APPLICATIONS, created_at, application_id])
+
+    def application_place(self, cursor: str) -> tuple[datetime, str]:
+        """Read the place that a cursor marks. Raises InvalidCursorError."""
+        match self._decode(cursor):
+            case [kind, str(created_at), str(application_id)] if kind == APPLICATIONS:
+                return datetime.fromisoformat(created_at), application_id
+        raise InvalidCursorError("this cursor does not belong to the applications connection")
 
     def _encode(self, content: list[object]) -> str:
         body = orjson.dumps(content)

@@ -11,7 +11,7 @@ from typing import Final
 from events.batch import ActorRestricted, Append, Appended, VersionConflict
 from events.entry import NewEvent, new_event
 from events.envelope import Circumstances, StreamId, Version
-from events.identifiers import derived_id
+from events.identifiers import following_id
 from events.refusals import Refusal, RefusalCode, Refused
 from events.registry import Event
 from events.writer import LogWriter
@@ -61,7 +61,7 @@ def placed(
         new_event(
             event,
             circumstances,
-            event_id=event_id if number == 0 else derived_id("evt", event_id, str(number)),
+            event_id=following_id(event_id, number),
             placed=(stream, Version(version + number + 1)),
             random_bytes=random_bytes,
         )

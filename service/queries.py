@@ -27,11 +27,14 @@ from projections.tokens import (
     TokenView,
     count_tokens,
     find_names,
+    find_signer,
     find_tokens,
     page_tokens,
 )
+from service.application_queries import ApplicationQueries
 from service.authorization import Principal
 from service.enforcement import find_all_revoking, find_revoking
+from service.member_queries import MemberQueries
 from service.time_travel import TimeTravel
 
 LONGEST_WAIT_S: Final = 5.0
@@ -58,6 +61,21 @@ class Queries:
     def past(self) -> TimeTravel:
         """Read what was."""
         return TimeTravel(pool=self.pool)
+
+    @property
+    def applications(self) -> ApplicationQueries:
+        """Read applications."""
+        return ApplicationQueries(pool=self.pool)
+
+    @property
+    def members(self) -> MemberQueries:
+        """Read members."""
+        return MemberQueries(pool=self.pool)
+
+    async def signer(self, principal: Principal) -> str | None:
+        """Name the token that signs the webhooks of the principal's organization."""
+        signer = await find_signer(self.pool, principal.organization)
+        return None if signer is None else signer.id
 
     async def organization(self, principal: Principal) -> OrganizationState:
         """Read the principal's organization. Raises ForbiddenError."""
@@ -88,11 +106,13 @@ class Queries:
         return (await find_tokens(self.pool, principal.organization, [token_id])).get(token_id)
 
     async def actor_names(self, principal: Principal, actors: Sequence[Actor]) -> dict[str, str]:
-        """Find what actors are called; what is not a token of the organization's is called by its id."""
-        ids = [actor.id for actor in actors if actor.kind is ActorKind.TOKEN]
+        """Find what actors are called; who is no token or member of the organization's has none but its id."""
+        tokens = [actor.id for actor in actors if actor.kind is ActorKind.TOKEN]
         if not any(covers(principal.scopes, scope) for scope in ("tokens:read", "events:read")):
-            ids = [token_id for token_id in ids if token_id == principal.actor.id]
-        return await find_names(self.pool, principal.organization, ids) if ids else {}
+            tokens = [token_id for token_id in tokens if token_id == principal.actor.id]
+        members = [actor.id for actor in actors if actor.kind is ActorKind.MEMBER]
+        names = await find_names(self.pool, principal.organization, tokens) if tokens else {}
+        return names | (await self.members.names(principal, members) if members else {})
 
     async def tokens_page(self, principal: Principal, query: TokenPageQuery) -> list[TokenView]:
         """Read a page of the organization's tokens. Raises ForbiddenError."""

@@ -81,11 +81,11 @@ async def retire(pool: Pool, commands: TokenCommands, pepper_id: str, *, on_prog
 async def revoke_by_force(commands: TokenCommands, tokens: Sequence[Dependent], *, reason: str) -> list[str]:
     """Revoke tokens as the operator; answers those that could not be, each with why.
 
-    The one place where an operator's revocation would go past what protects a kind of token from its owner.
+    The one place where an operator's revocation goes past what protects a kind of token from its owner.
     """
 
     async def revoke(caller: Caller, token_id: str) -> object:
-        return await commands.change(caller, RevokeToken(token_id=token_id, reason=reason))
+        return await commands.change(caller, RevokeToken(token_id=token_id, reason=reason, is_forced=True))
 
     return await all_changed(tokens, revoke)
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
+from events.api_secrets import stream_of_api_secrets
 from events.archive import archived_usage
 from events.entry import RecordedEvent
 from events.identifiers import prefix_of
-from events.log import HistoryQuery, read_history, read_organization_head
+from events.log import HistoryQuery, read_history, read_organization_head, read_stream
 from events.scopes import covers
 from events.statement import Pool
 from events.tokens import TokenState
@@ -18,6 +19,7 @@ from projections.last_used import TOKEN_LAST_USED, LastUsed
 from projections.past import Leave, Place, Question, kept_state, state_at
 from projections.token_row import TOKENS
 from projections.tokens import TokenView, joined
+from service.aggregates import secrets
 from service.authorization import Principal
 
 
@@ -71,6 +73,13 @@ class TimeTravel:
         place = Place(organization=principal.organization, position=asked.position)
         question = Question(projection=TOKENS, key=asked.token_id)
         return await state_at(self.pool, question, place=place, leave=leave)
+
+    async def signer(self, principal: Principal, position: int, leave: Leave) -> str | None:
+        """Name the token that signed webhooks at a position. Raises ForbiddenError or TooLongError."""
+        principal.require("events:read")
+        recorded = await read_stream(self.pool, stream_of_api_secrets(principal.organization))
+        leave.take(len(recorded))
+        return secrets([event for event in recorded if event.organization_position <= position]).state.signer
 
     async def view(self, state: TokenState, position: int, leave: Leave) -> TokenView:
         """Fold the use of a token that was found, as the history tells it up to a position.

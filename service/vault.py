@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import orjson
 
-from events.identifiers import derived_id
+from events.identifiers import derived_id, following_id
 from events.statement import Pool, load
 from service.hashing import HashingPool
 from service.keyring import KeyRing, digest
@@ -198,7 +198,7 @@ def open_replay(keys: Keys, key: IdempotencyKey, sealed: SealedValue) -> SecretT
 
 async def find_replay(pool: Pool, keys: Keys, key: IdempotencyKey) -> Replay | None:
     """Find what the key led to, with its secret while that may still be shown. Raises SealError."""
-    row = await pool.fetchrow(FIND_REPLAY.text, key.event_id)
+    row = await pool.fetchrow(FIND_REPLAY.text, key.event_id, following_id(key.event_id, 1))
     if row is None:
         return None
     same_input = hmac.compare_digest(row["fingerprint"], key.fingerprint)

@@ -9,15 +9,18 @@ from uuid import uuid4
 from strawberry.dataloader import DataLoader
 from strawberry.types import Info
 
+from events.applications import ApplicationState
 from events.envelope import Actor
 from events.log import Installation
 from events.tokens import TokenState
 from projections.past import Leave
 from projections.tokens import TokenView
+from service.application_commands import ApplicationCommands
 from service.authorization import Caller, Principal, UnauthenticatedError, Visitor
 from service.cursors import Cursors
 from service.log_proofs import LogProofs
 from service.member_commands import MemberCommands
+from service.member_queries import MemberView
 from service.queries import Queries
 from service.secret_text import SecretText
 from service.signing import SignedCheckpoint
@@ -39,6 +42,7 @@ class Services:
     proofs: LogProofs
     commands: TokenCommands
     members: MemberCommands
+    applications: ApplicationCommands
     verifier: Verifier
     usage: UsageRecorder
     installation: Installation
@@ -58,14 +62,18 @@ class Context:
         "_asking",
         "_cursors",
         "actor_names",
+        "applications",
         "checkpoints",
+        "client_secrets",
         "cookie",
         "inclusion_proofs",
         "leave",
+        "members",
         "past_tokens",
         "past_views",
         "revoking",
         "services",
+        "signers",
         "tokens",
     )
 
@@ -111,16 +119,30 @@ class Context:
         self._asking = asking
         self._cursors = None
         self.tokens: DataLoader[str, TokenView | None] = DataLoader(load_fn=self._load_tokens)
+        self.members: DataLoader[str, MemberView | None] = DataLoader(load_fn=self._load_members)
         self.past_tokens: DataLoader[PastToken, TokenState | None] = DataLoader(load_fn=self._load_past_tokens)
         self.past_views: DataLoader[tuple[TokenState, int], TokenView] = DataLoader(load_fn=self._load_past_views)
         self.revoking: DataLoader[str, bool] = DataLoader(load_fn=self._load_revoking)
         self.actor_names: DataLoader[Actor, str] = DataLoader(load_fn=self._load_names)
+        self.applications: DataLoader[str, ApplicationState | None] = DataLoader(load_fn=self._load_applications)
+        self.client_secrets: DataLoader[str, str | None] = DataLoader(load_fn=self._load_client_secrets)
+        self.signers: DataLoader[int | None, str | None] = DataLoader(load_fn=self._load_signers)
+        """Of webhooks: at a position of the history, or now (None)."""
         self.checkpoints: DataLoader[str, SignedCheckpoint | None] = DataLoader(load_fn=self._load_checkpoints)
         self.inclusion_proofs: DataLoader[Wanted, InclusionProof | None] = DataLoader(load_fn=self._load_proofs)
+
+    def forget(self) -> None:
+        """Read anew what a mutation may have changed, where the document asks for it again."""
+        for loader in (self.tokens, self.members, self.revoking, self.applications, self.client_secrets, self.signers):
+            loader.clear_all()
 
     async def _load_tokens(self, ids: list[str]) -> Sequence[TokenView | None]:
         found = await self.services.queries.tokens_by_id(self.caller.principal, ids)
         return [found.get(token_id) for token_id in ids]
+
+    async def _load_members(self, ids: list[str]) -> Sequence[MemberView | None]:
+        found = await self.services.queries.members.by_id(self.caller.principal, ids)
+        return [found.get(member_id) for member_id in ids]
 
     async def _load_past_tokens(self, asked: list[PastToken]) -> Sequence[TokenState | None]:
         past, principal = self.services.queries.past, self.caller.principal
@@ -137,6 +159,23 @@ class Context:
     async def _load_names(self, actors: list[Actor]) -> Sequence[str]:
         names = await self.services.queries.actor_names(self.caller.principal, actors)
         return [names.get(actor.id, actor.id) for actor in actors]
+
+    async def _load_applications(self, ids: list[str]) -> Sequence[ApplicationState | None]:
+        found = await self.services.queries.applications.by_id(self.caller.principal, ids)
+        return [found.get(application_id) for application_id in ids]
+
+    async def _load_client_secrets(self, applications: list[str]) -> Sequence[str | None]:
+        found = await self.services.queries.applications.client_secrets(self.caller.principal, applications)
+        return [found.get(application_id) for application_id in applications]
+
+    async def _load_signers(self, positions: list[int | None]) -> Sequence[str | None]:
+        queries, principal = self.services.queries, self.caller.principal
+        return [
+            await queries.signer(principal)
+            if position is None
+            else await queries.past.signer(principal, position, self.leave)
+            for position in positions
+        ]
 
     async def _load_checkpoints(self, organizations: list[str]) -> Sequence[SignedCheckpoint | None]:
         """Load the one checkpoint that the caller may see, once, however often the document asks for it."""

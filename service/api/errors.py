@@ -27,6 +27,7 @@ from service.enforcement import NotEnforcedError
 from service.queries import ArchivedEventError, NotReachedError
 from service.signing import NotSignedError
 from service.tail import HistoryLostError
+from service.throttle import RateLimitedError
 from service.time_travel import ArchivedUseError, BeyondHeadError
 from service.tree_proofs import NotProvableError
 
@@ -142,6 +143,8 @@ def told_as(cause: Exception) -> ApiError | None:
         return cause
     if code := _CODES.get(type(cause)):
         return ApiError(code, str(cause), {"scope": cause.scope} if isinstance(cause, ForbiddenError) else None)
+    if isinstance(cause, RateLimitedError):
+        return ApiError("RATE_LIMITED", str(cause), {"retryAfterS": cause.retry_after_s})
     return ApiError("UNAVAILABLE", "The service is busy: try again.") if is_unavailable(cause) else None
 
 

@@ -58,6 +58,9 @@ class EventFilterInput:
     token_ids: list[strawberry.ID] | None = strawberry.field(
         default=strawberry.UNSET, description="About any of these tokens."
     )
+    subject_ids: list[strawberry.ID] | None = strawberry.field(
+        default=strawberry.UNSET, description="About any of these: tokens, applications, members or the organization."
+    )
     actor_ids: list[strawberry.ID] | None = strawberry.field(
         default=strawberry.UNSET, description="By any of these actors."
     )
@@ -101,7 +104,8 @@ async def events_page(
         newest_first=newest_first,
     )
     query = filtered_by(query, filtered)
-    query = replace(query, subjects=subjects_of(query.subjects, within.subject))
+    if within.subject is not None:
+        query = replace(query, subjects=in_both(query.subjects, (within.subject,)))
     found = await context.services.queries.history(context.caller.principal, query)
     shown = found[: page.size]
     if page.backward:
@@ -124,15 +128,17 @@ def filtered_by(query: HistoryQuery, given: EventFilterInput | None) -> HistoryQ
     return replace(
         query,
         types=wanted.get("types"),
-        subjects=wanted.get("token_ids"),
+        subjects=in_both(wanted.get("token_ids"), wanted.get("subject_ids")),
         actors=wanted.get("actor_ids"),
         occurred_from=wanted.get("occurred_from"),
         occurred_before=wanted.get("occurred_before"),
     )
 
 
-def subjects_of(wanted: Sequence[str] | None, subject: str | None) -> tuple[str, ...] | None:
-    """Combine the filter's tokens with the one whose history is read."""
-    if subject is None:
-        return None if wanted is None else tuple(wanted)
-    return (subject,) if wanted is None or subject in wanted else ()
+def in_both(some: Sequence[str] | None, others: Sequence[str] | None) -> tuple[str, ...] | None:
+    """Keep what two lists have in common; None lets everything through."""
+    if some is None or others is None:
+        one = others if some is None else some
+        return None if one is None else tuple(one)
+    held = frozenset(others)
+    return tuple(name for name in some if name in held)

@@ -3,20 +3,22 @@
 Must never decide who may do what: that is beneath the resolvers, so that every entrance goes through it.
 """
 
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import strawberry
 from strawberry.schema.config import StrawberryConfig
 
 from events.identifiers import prefix_of
 from projections.tokens import TokenFilter
-from service.api import token_mutations as mutations
+from service.api.applications import Application, ApplicationConnection, application_of, applications_page
 from service.api.context import ApiInfo
 from service.api.enums import Environment, EventOrder, OrderDirection, TokenOrderField
 from service.api.event_types import EVENT_TYPES, shown_event
 from service.api.events import EventConnection, WhichEvents, WhichWay, events_page
+from service.api.members import MemberConnection, member_of, members_page
+from service.api.mutations import Mutation
 from service.api.nodes import Node
-from service.api.organization import Organization, Viewer, shown_organization, viewer_of
+from service.api.organization import Organization, shown_organization
 from service.api.pages import After, Before, First, Last, page_of
 from service.api.proofs import (
     FromSize,
@@ -28,22 +30,14 @@ from service.api.proofs import (
 )
 from service.api.scalars import SCALARS, position_of
 from service.api.subscriptions import Subscription
-from service.api.tokens import (
-    Token,
-    TokenConnection,
-    TokenFilterInput,
-    TokenOrder,
-    past_token,
-    token_of,
-    tokens_page,
-)
+from service.api.token_connection import TokenConnection, TokenFilterInput, TokenOrder, tokens_page
+from service.api.tokens import Token, past_token, token_of
 from service.api.verification import TokenVerification, verify_token, wanted_of
+from service.api.viewer import Viewer, viewer_of
 
 NEWEST = TokenOrder(field=TokenOrderField.CREATED_AT, direction=OrderDirection.DESC)
 
 Id = Annotated[strawberry.ID, strawberry.argument(description="The id.")]
-Input = TypeVar("Input")
-Given = Annotated[Input, strawberry.argument(name="input", description="What to do.")]
 
 
 @strawberry.type(description="What can be read. Everything is of the caller's own organization.")
@@ -68,6 +62,10 @@ class Query:
         match prefix_of(id):
             case "tok":
                 return token_of(await context.tokens.load(id))
+            case "mem":
+                return member_of(await context.members.load(id))
+            case "app":
+                return application_of(await context.applications.load(id))
             case "evt":
                 recorded = await context.services.queries.event(context.caller.principal, id)
                 return None if recorded is None else shown_event(recorded)
@@ -121,6 +119,27 @@ class Query:
             )
         filtered = TokenFilter() if filter is None else filter.to_filter()
         return await tokens_page(info.context, page, order_by, filtered)
+
+    @strawberry.field(description="The organization's members, the newest first. Needs the scope members:read.")
+    async def members(
+        self, info: ApiInfo, *, first: First = None, after: After = None, last: Last = None, before: Before = None
+    ) -> MemberConnection | None:
+        """Read a page of members."""
+        return await members_page(info.context, page_of(first, after, last, before))
+
+    @strawberry.field(description="An application; null when there is no such. Needs the scope applications:read.")
+    async def application(self, info: ApiInfo, id: Id) -> Application | None:  # noqa: A002 -- its name in the API
+        """Find an application."""
+        return application_of(await info.context.applications.load(id))
+
+    @strawberry.field(
+        description="The organization's applications, the newest first. Needs the scope applications:read."
+    )
+    async def applications(
+        self, info: ApiInfo, *, first: First = None, after: After = None, last: Last = None, before: Before = None
+    ) -> ApplicationConnection | None:
+        """Read a page of applications."""
+        return await applications_page(info.context, page_of(first, after, last, before))
 
     @strawberry.field(
         description="The audit log. Newest first unless asked otherwise; OLDEST_FIRST pages forward through all of "
@@ -177,48 +196,6 @@ class Query:
         """Verify a key."""
         wanted = wanted_of(info.context, required_scopes, required_environment, any_organization=any_organization)
         return await verify_token(info.context, secret, wanted, record=not dry_run)
-
-
-@strawberry.type(description="What can be done. Each mutation is recorded in the log, or refused with userErrors.")
-class Mutation:
-    """What can be done."""
-
-    @strawberry.mutation(description="Issue a token. Needs tokens:write and every scope the token gets.")
-    async def create_token(
-        self, info: ApiInfo, given: Given[mutations.CreateTokenInput]
-    ) -> mutations.CreateTokenPayload:
-        """Issue a token."""
-        return await mutations.create_token(info.context, given)
-
-    @strawberry.mutation(description="Change a token's name, scopes or expiry. Needs tokens:write.")
-    async def update_token(
-        self, info: ApiInfo, given: Given[mutations.UpdateTokenInput]
-    ) -> mutations.UpdateTokenPayload:
-        """Change a token."""
-        return await mutations.update_token(info.context, given)
-
-    @strawberry.mutation(description="Give a token a new secret. Needs tokens:write and every scope of the token.")
-    async def rotate_token(
-        self, info: ApiInfo, given: Given[mutations.RotateTokenInput]
-    ) -> mutations.RotateTokenPayload:
-        """Rotate a token."""
-        return await mutations.rotate_token(info.context, given)
-
-    @strawberry.mutation(description="Stop the old secret of a rotated token now. Needs tokens:write.")
-    async def end_rotation_overlap(
-        self,
-        info: ApiInfo,
-        given: Given[mutations.EndRotationOverlapInput],
-    ) -> mutations.EndRotationOverlapPayload:
-        """End an overlap."""
-        return await mutations.end_rotation_overlap(info.context, given)
-
-    @strawberry.mutation(description="Stop a token for ever. Revoking twice succeeds. Needs tokens:write.")
-    async def revoke_token(
-        self, info: ApiInfo, given: Given[mutations.RevokeTokenInput]
-    ) -> mutations.RevokeTokenPayload:
-        """Revoke a token."""
-        return await mutations.revoke_token(info.context, given)
 
 
 def make_schema() -> strawberry.Schema:

@@ -6,13 +6,14 @@ from typing import TypeVar
 import strawberry
 
 from events import tokens
+from events.api_secrets import DesignateWebhookSigner
 from events.refusals import Refused, invalid
 from events.token_kinds import TokenKind
 from service.api.context import Context
 from service.api.nodes import POSITION, USER_ERRORS, Enforcement, UserError, shown_enforcement, user_errors
 from service.api.scalars import camel_case, given
 from service.api.tokens import Token, token_of
-from service.token_commands import Done
+from service.issuing import Done
 
 SHOWN_ONCE = "The whole secret: here and never again, but for a retry with the same idempotency key within 24 hours."
 IDEMPOTENCY_KEY = "A text of your own, 1 to 255 characters: a retry with it within 24 hours returns the same secret."
@@ -76,6 +77,13 @@ class RevokeTokenInput:
     )
 
 
+@strawberry.input(description="Which API secret signs from now on.")
+class DesignateWebhookSignerInput:
+    """Which API secret signs from now on."""
+
+    id: strawberry.ID = strawberry.field(description="The token: a live API_SECRET.")
+
+
 @strawberry.type(description="The issued token and its secret.")
 class CreateTokenPayload:
     """The issued token."""
@@ -124,6 +132,15 @@ class RevokeTokenPayload:
     token: Token | None = strawberry.field(description=AS_IT_IS)
     position: str | None = strawberry.field(description=POSITION)
     enforcement: Enforcement | None = strawberry.field(description=ENFORCEMENT)
+    user_errors: list[UserError] = strawberry.field(description=USER_ERRORS)
+
+
+@strawberry.type(description="The API secret that signs the organization's webhooks.")
+class DesignateWebhookSignerPayload:
+    """The API secret that signs."""
+
+    token: Token | None = strawberry.field(description=AS_IT_IS)
+    position: str | None = strawberry.field(description=POSITION)
     user_errors: list[UserError] = strawberry.field(description=USER_ERRORS)
 
 
@@ -209,6 +226,16 @@ async def revoke_token(context: Context, given_input: RevokeTokenInput) -> Revok
     return RevokeTokenPayload(token=token, position=position, enforcement=enforcement, user_errors=errors)
 
 
+async def designate_webhook_signer(
+    context: Context, given_input: DesignateWebhookSignerInput
+) -> DesignateWebhookSignerPayload:
+    """Choose the API secret that signs webhooks."""
+    command = DesignateWebhookSigner(token_id=str(given_input.id))
+    outcome = await context.services.commands.designate(context.caller, command)
+    token, position, _, errors = await answered(context, outcome)
+    return DesignateWebhookSignerPayload(token=token, position=position, user_errors=errors)
+
+
 Given = TypeVar("Given")
 
 
@@ -229,6 +256,7 @@ def explicit_nulls(given_input: object, *names: str) -> Refused | None:
 
 async def changed(context: Context, done: Done) -> Token | None:
     """Read the token that a command was about, as it is now."""
+    context.forget()
     return token_of(await context.services.queries.changed_token(context.caller.principal, done.token_id))
 
 

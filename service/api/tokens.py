@@ -1,28 +1,21 @@
-"""Tokens in the API: the type, its connection, and what they are asked with. Must never hold a secret."""
+"""Tokens in the API: as they are, and as they were. Must never hold a secret."""
 
 from collections.abc import Awaitable, Callable, Generator
 from datetime import datetime
-from typing import Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar, cast
 
 import strawberry
 
-from events.names import LONGEST_NAME, text_problems
-from events.scopes import problem_with
-from projections.tokens import (
-    TokenFilter,
-    TokenPageQuery,
-    TokenView,
-    sort_value,
-    status_of,
-)
-from service.api.context import ApiInfo, Context
-from service.api.enums import EventOrder, OrderDirection, TokenKind, TokenOrderField, TokenStatus
-from service.api.errors import ApiError
+from projections.tokens import TokenView, status_of
+from service.api.context import ApiInfo
+from service.api.enums import EventOrder, TokenKind, TokenStatus
 from service.api.events import EventConnection, WhichEvents, WhichWay, Within, events_page
 from service.api.nodes import Actor, Node
-from service.api.pages import After, Before, First, Last, Page, PageInfo, page_of
-from service.api.scalars import given_fields
+from service.api.pages import After, Before, First, Last, page_of
 from service.time_travel import Moment, PastToken
+
+if TYPE_CHECKING:
+    from service.api.applications import Application
 
 Found = TypeVar("Found")
 
@@ -49,7 +42,6 @@ class Token(Node):
     name: str = strawberry.field(description="What people call it.")
     hint: str = strawberry.field(description="The first and last four characters of its secret, safe to show.")
     scopes: list[str] = strawberry.field(description="What it may do: resource:action, * for every action.")
-    signs_webhooks: bool = strawberry.field(description="Whether it signs the organization's webhooks.")
     created_at: datetime = strawberry.field(description="When it was issued.")
     expires_at: datetime | None = strawberry.field(description="When it stops working by itself; null: never.")
     last_used_at: datetime | None = strawberry.field(description="When it was last used, at most a usage window ago.")
@@ -66,6 +58,27 @@ class Token(Node):
             return status_of(state, self.as_of.at)
         is_revoking = state.revoked_at is not None and await info.context.revoking.load(state.id)
         return status_of(state, info.context.services.commands.clock(), is_revoking=is_revoking)
+
+    @strawberry.field(
+        description="The application that it is the client secret of, as it is now. Needs the scope applications:read."
+    )
+    async def application(
+        self, info: ApiInfo
+    ) -> Annotated["Application", strawberry.lazy("service.api.applications")] | None:
+        """Load the application."""
+        from service.api.applications import application_of  # noqa: PLC0415 -- each has the other
+
+        application_id = self.view.state.application_id
+        return None if application_id is None else application_of(await info.context.applications.load(application_id))
+
+    @strawberry.field(description="Whether it signs the organization's webhooks, or did at the position asked for.")
+    async def signs_webhooks(self, info: ApiInfo) -> bool:
+        """Compare it with the one that signs, of which an organization has one."""
+        state = self.view.state
+        if state.designation is None:
+            return False
+        position = None if self.as_of is None else self.as_of.position
+        return await info.context.signers.load(position) == state.id
 
     @strawberry.field(description="Who issued it.")
     def created_by(self) -> Actor:
@@ -119,7 +132,6 @@ def shown_token(view: TokenView) -> Token:
         name=state.name,
         hint=state.hint,
         scopes=list(state.scopes),
-        signs_webhooks=False,
         created_at=state.created_at,
         expires_at=state.expires_at,
         last_used_at=view.last_used_at,
@@ -175,108 +187,3 @@ async def past_token(info: ApiInfo, token_id: str, moment: Moment) -> Token | No
     token.as_of = moment
     token.last_used_at, token.use_count = when_selected(last_used_at), when_selected(use_count)
     return token
-
-
-@strawberry.type(description="A token's place in a connection.")
-class TokenEdge:
-    """A token's place."""
-
-    cursor: str = strawberry.field(description="Marks the place, for `after` and `before` in the same order.")
-    node: Token = strawberry.field(description="The token.")
-
-
-@strawberry.type(description="A page of the organization's tokens.")
-class TokenConnection:
-    """A page of tokens."""
-
-    filtered: strawberry.Private[TokenFilter]
-    edges: list[TokenEdge] = strawberry.field(description="The tokens of the page with their cursors.")
-    page_info: PageInfo = strawberry.field(description="Where the page lies.")
-
-    @strawberry.field(description="The tokens of the page.")
-    def nodes(self) -> list[Token]:
-        """Give the tokens without their cursors."""
-        return [edge.node for edge in self.edges]
-
-    @strawberry.field(description="How many tokens the filter lets through in all; counted only when selected.")
-    async def total_count(self, info: ApiInfo) -> int:
-        """Count the tokens."""
-        context = info.context
-        return await context.services.queries.tokens_count(context.caller.principal, self.filtered)
-
-
-@strawberry.input(
-    name="TokenFilter",
-    description="Which tokens to show; all that are given must hold. From is included, before is not.",
-)
-class TokenFilterInput:
-    """Which tokens to show."""
-
-    kinds: list[TokenKind] | None = strawberry.field(default=strawberry.UNSET, description="Of any of these kinds.")
-    statuses: list[TokenStatus] | None = strawberry.field(
-        default=strawberry.UNSET, description="In any of these states."
-    )
-    search: str | None = strawberry.field(
-        default=strawberry.UNSET, description="With this in its name or hint, in any case."
-    )
-    application_id: strawberry.ID | None = strawberry.field(
-        default=strawberry.UNSET, description="Of this application."
-    )
-    has_scopes: list[str] | None = strawberry.field(default=strawberry.UNSET, description="With each of these scopes.")
-    created_from: datetime | None = strawberry.field(default=strawberry.UNSET, description="Issued then or later.")
-    created_before: datetime | None = strawberry.field(default=strawberry.UNSET, description="Issued earlier.")
-    expires_from: datetime | None = strawberry.field(default=strawberry.UNSET, description="Expiring then or later.")
-    expires_before: datetime | None = strawberry.field(default=strawberry.UNSET, description="Expiring earlier.")
-    last_used_from: datetime | None = strawberry.field(default=strawberry.UNSET, description="Last used then or later.")
-    last_used_before: datetime | None = strawberry.field(default=strawberry.UNSET, description="Last used earlier.")
-    never_used: bool | None = strawberry.field(
-        default=strawberry.UNSET, description="Never used (true) or used (false)."
-    )
-
-    def to_filter(self) -> TokenFilter:
-        """Read the input as the read model's filter. Raises ApiError BAD_USER_INPUT."""
-        values = given_fields("filter", self)
-        for name in values.keys() & {"kinds", "statuses", "has_scopes"}:
-            values[name] = tuple(values[name])
-        if problems := text_problems("search", values.get("search", ""), LONGEST_NAME):
-            raise ApiError("BAD_USER_INPUT", f"filter.search {problems[0].message}")
-        for number, scope in enumerate(values.get("has_scopes", ()), start=1):
-            if problem := problem_with(scope):
-                raise ApiError("BAD_USER_INPUT", f"filter.hasScopes: entry {number} is not a scope: {problem}")
-        return TokenFilter(**values)
-
-
-@strawberry.input(description="What tokens are ordered by, and which way.")
-class TokenOrder:
-    """What tokens are ordered by."""
-
-    field: TokenOrderField = strawberry.field(description="By what.")
-    direction: OrderDirection = strawberry.field(description="Which way.")
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """Name the order, for the cursors that are good in it."""
-        return (self.field.value, self.direction.value)
-
-
-async def tokens_page(context: Context, page: Page, order: TokenOrder, filtered: TokenFilter) -> TokenConnection:
-    """Read a page of the organization's tokens."""
-    cursors = context.cursors
-    query = TokenPageQuery(
-        organization=context.caller.principal.organization,
-        filter=filtered,
-        field=order.field,
-        descending=(order.direction is OrderDirection.DESC) != page.backward,
-        after=None if page.cursor is None else cursors.token_place(order.key, page.cursor),
-        limit=page.size + 1,
-    )
-    views = await context.services.queries.tokens_page(context.caller.principal, query)
-    shown = views[: page.size]
-    if page.backward:
-        shown.reverse()
-    marks = [cursors.of_token(order.key, sort_value(view, order.field), view.state.id) for view in shown]
-    return TokenConnection(
-        filtered=filtered,
-        edges=[TokenEdge(cursor=mark, node=shown_token(view)) for mark, view in zip(marks, shown, strict=True)],
-        page_info=page.info(marks, more=len(views) > page.size),
-    )

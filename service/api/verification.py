@@ -41,9 +41,7 @@ def wanted_of(
         if problem := problem_with(scope):
             raise ApiError("BAD_USER_INPUT", f"requiredScopes: entry {number} is not a scope: {problem}")
     organization = None if any_organization else context.caller.principal.organization
-    return Wanted(
-        organization=organization, scopes=tuple(scopes), environment=None if environment is None else environment.value
-    )
+    return Wanted(organization=organization, scopes=tuple(scopes), environment=environment)
 
 
 async def verify_token(context: Context, secret: str, wanted: Wanted, *, record: bool) -> TokenVerification:
@@ -75,7 +73,7 @@ async def verify_token(context: Context, secret: str, wanted: Wanted, *, record:
         organization_id=strawberry.ID(credential.organization),
         kind=credential.kind,
         application_id=None if credential.application_id is None else strawberry.ID(credential.application_id),
-        environment=None,
+        environment=credential.environment,
         scopes=list(credential.scopes),
         expires_at=credential.expires_at,
         token=token_of(await context.tokens.load(credential.token_id)) if is_own else None,

@@ -3,7 +3,6 @@
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import Final
 
 import click
@@ -151,7 +150,7 @@ def retire_pepper(pepper_id: str, *, force: bool, **options: str | None) -> None
         async with open_core(settings) as core, Enforcer(core.database.connect, CLOCK.steady) as enforcer:
             if force:
                 await refuse_unknown_or_writing(core.pool, pepper_id)
-                commands = replace(core.commands, enforcer=enforcer)
+                commands = core.commands.enforced_by(enforcer)
                 say_retired(await retire(core.pool, commands, pepper_id, on_progress=Count("tokens done").add))
             await say_whether_needed(core, pepper_id)
 

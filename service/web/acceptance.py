@@ -36,6 +36,7 @@ class Acceptance(web.StreamResponse):
             "HTTP/1.1 200 OK\r\n"
             f"X-Entri-Organization: {credential.organization}\r\nX-Entri-Token: {credential.token_id}\r\n"
             f"X-Entri-Kind: {credential.kind}\r\nX-Entri-Scopes: {' '.join(credential.scopes)}\r\n"
+            f"{'' if credential.environment is None else of_application(credential)}"
             f"Cache-Control: no-store\r\nServer: {SERVER}\r\nContent-Length: 0\r\n"
         )
         transport.write(head.encode("ascii") + DATES.line())
@@ -43,6 +44,11 @@ class Acceptance(web.StreamResponse):
 
     async def write_eof(self, data: bytes = b"") -> None:
         """Do nothing: it is written."""
+
+
+def of_application(credential: Credential) -> str:
+    """Write what only a client secret has."""
+    return f"X-Entri-Application: {credential.application_id}\r\nX-Entri-Environment: {credential.environment}\r\n"
 
 
 def fits(request: web.BaseRequest) -> bool:

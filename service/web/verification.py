@@ -122,7 +122,9 @@ def wanted_of(query: MultiMapping[str], *, is_exact: bool) -> Wanted:
     for scope in scopes:
         if problem := problem_with(scope):
             raise BadQuestionError(f"scope must be scopes with spaces between them: {problem}")
-    return Wanted(organization=organization, environment=environment, scopes=scopes)
+    return Wanted(
+        organization=organization, environment=None if environment is None else Environment(environment), scopes=scopes
+    )
 
 
 def accepted(credential: Credential) -> web.Response:
@@ -132,10 +134,11 @@ def accepted(credential: Credential) -> web.Response:
         "X-Entri-Token": credential.token_id,
         "X-Entri-Kind": credential.kind.value,
         "X-Entri-Scopes": " ".join(credential.scopes),
-        "Cache-Control": "no-store",
-        "Server": SERVER,
     }
-    return web.Response(status=200, headers=headers)
+    if credential.application_id is not None and credential.environment is not None:
+        headers["X-Entri-Application"] = credential.application_id
+        headers["X-Entri-Environment"] = credential.environment.value
+    return web.Response(status=200, headers={**headers, **NO_STORE, "Server": SERVER})
 
 
 def unauthorized() -> web.Response:

@@ -17,6 +17,7 @@ import pytest_asyncio
 import structlog
 from aiohttp import ClientSession
 
+from events.applications import CreateApplication, Environment, SecretPolicy
 from events.refusals import Refused
 from events.statement import Connection
 from events.token_kinds import TokenKind
@@ -76,6 +77,16 @@ class Issued:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class IssuedApplication:
+    """An application and its client secret."""
+
+    id: str
+    token_id: str
+    key: str
+    organization: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
     """The running service, its client, and its database as the owner sees it."""
 
@@ -90,14 +101,47 @@ class Service:
         assert isinstance(made, str)
         return made
 
-    async def token(self, *scopes: str, organization: str | None = None, name: str = "a token") -> Issued:
+    async def token(
+        self,
+        *scopes: str,
+        organization: str | None = None,
+        name: str = "a token",
+        kind: TokenKind = TokenKind.API_TOKEN,
+    ) -> Issued:
         """Issue a token with these scopes, in an organization of its own unless one is given."""
         organization = organization or await self.organization()
-        command = CreateToken(token_id="", kind=TokenKind.API_TOKEN, name=name, hint="", scopes=scopes)
+        command = CreateToken(token_id="", kind=kind, name=name, hint="", scopes=scopes)
         done = await self.entrances.core.commands.create(operator(organization), command)
         assert not isinstance(done, Refused)
         assert done.secret is not None
         return Issued(id=done.token_id, key=done.secret.reveal(), organization=organization)
+
+    async def application(
+        self,
+        *scopes: str,
+        organization: str | None = None,
+        name: str = "an application",
+        environment: Environment = Environment.PRODUCTION,
+        secret_policy: SecretPolicy = SecretPolicy.SHOW_ONCE,
+    ) -> IssuedApplication:
+        """Make an application, in an organization of its own unless one is given."""
+        organization = organization or await self.organization()
+        command = CreateApplication(
+            application_id="",
+            name=name,
+            environment=environment,
+            secret_policy=secret_policy,
+            token_id="",
+            hint="",
+            scopes=scopes,
+        )
+        done = await self.entrances.services.applications.create(operator(organization), command)
+        assert not isinstance(done, Refused)
+        assert done.secret is not None
+        assert done.application_id is not None
+        return IssuedApplication(
+            id=done.application_id, token_id=done.token_id, key=done.secret.reveal(), organization=organization
+        )
 
     async def gql(self, key: str, query: str, variables: Mapping[str, object] | None = None) -> Answer:
         """Post a document with a key."""

@@ -28,6 +28,37 @@ ROTATE = TOKEN + (
 SHOW = TOKEN + "query ($id: ID!) { token(id: $id) { ...Shown } }"
 
 
+APPLICATION = """
+fragment App on Application {
+  id name environment secretPolicy createdAt clientSecret { id kind name hint status scopes }
+}
+"""
+CREATE_APPLICATION = APPLICATION + (
+    "mutation ($input: CreateApplicationInput!) { createApplication(input: $input) "
+    "{ application { ...App } secret position userErrors { code field } } }"
+)
+UPDATE_APPLICATION = APPLICATION + (
+    "mutation ($input: UpdateApplicationInput!) { updateApplication(input: $input) "
+    "{ application { ...App } position userErrors { code field } } }"
+)
+DELETE_APPLICATION = (
+    "mutation ($input: DeleteApplicationInput!) { deleteApplication(input: $input) "
+    "{ deletedApplicationId position enforcement { processes } userErrors { code field } } }"
+)
+REVEAL = "mutation ($input: RevealSecretInput!) { revealSecret(input: $input) { secret userErrors { code field } } }"
+DESIGNATE = TOKEN + (
+    "mutation ($input: DesignateWebhookSignerInput!) { designateWebhookSigner(input: $input) "
+    "{ token { ...Shown } position userErrors { code field } } }"
+)
+OF_APPLICATIONS = {
+    "createApplication": CREATE_APPLICATION,
+    "updateApplication": UPDATE_APPLICATION,
+    "deleteApplication": DELETE_APPLICATION,
+    "revealSecret": REVEAL,
+    "designateWebhookSigner": DESIGNATE,
+}
+
+
 def change(mutation: str, fields: str = "") -> str:
     """Write the document of a mutation without a secret in its payload."""
     name = mutation[0].upper() + mutation[1:]
@@ -45,6 +76,6 @@ async def create(service: Service, by: Issued, **given: object) -> Json:
 
 async def do(service: Service, by: Issued, mutation: str, **given: object) -> Json:
     """Change a token and return the payload."""
-    document = ROTATE if mutation == "rotateToken" else change(mutation)
+    document = ROTATE if mutation == "rotateToken" else OF_APPLICATIONS.get(mutation) or change(mutation)
     payload: Json = (await service.gql(by.key, document, {"input": given})).data[mutation]
     return payload

@@ -147,7 +147,7 @@ async def test_ids(service: Service, identifier: object) -> None:
 @pytest.mark.parametrize(
     ("mutation", "given", "field"),
     [
-        ("createToken", {"name": "x", "kind": "API_SECRET"}, "kind"),
+        ("createToken", {"name": "x", "kind": "API_SECRET", "expiresAt": "2999-01-01T00:00:00Z"}, "expiresAt"),
         ("createToken", {"name": "x", "kind": "CLIENT_SECRET"}, "kind"),
         ("createToken", {"name": "x", "expiresAt": None}, "expiresAt"),
         ("createToken", {"name": "x", "idempotencyKey": None}, "idempotencyKey"),

@@ -1,100 +1,11 @@
-"""Who may do what: every root field under every reserved scope alone, under none and under all."""
-
-from typing import Final
+"""What a scope is worth within an answer, and what a token may hand over; test_matrix.py has all the rest."""
 
 import pytest
 
-from events.scopes import EVERYTHING, RESERVED
 from tests.api.conftest import Service
-from tests.api.documents import MUTATIONS, QUERIES, do
+from tests.api.documents import do
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-GRANTS: Final = (
-    "",
-    EVERYTHING,
-    "projects:read",
-    *(f"{resource}:*" for resource in RESERVED),
-    *(f"{resource}:{action}" for resource, actions in RESERVED.items() for action in sorted(actions)),
-)
-VISIBLE = None
-"""What every principal may ask."""
-ABSENT, LIST, WHOLE = "absent", "list", "whole"
-"""How a field is refused: null like what does not exist; null with one FORBIDDEN; the same, and no other data."""
-
-CELLS: Final[dict[str, tuple[str, str | None, str]]] = {
-    "viewer": ("viewer { scopes organization { id name } principal { ... on Token { id } } }", VISIBLE, ABSENT),
-    "organization": ("organization { id }", "organization:read", WHOLE),
-    "node": ("node(id: $target) { id }", "tokens:read", ABSENT),
-    "node of an event": ("node(id: $event) { id }", "events:read", ABSENT),
-    "node of the organization": ("node(id: $organization) { id }", "organization:read", ABSENT),
-    "node of itself": ("node(id: $self) { id }", VISIBLE, ABSENT),
-    "token": ("token(id: $target) { id }", "tokens:read", ABSENT),
-    "token of itself": ("token(id: $self) { id }", VISIBLE, ABSENT),
-    "tokens": ("tokens { nodes { id } }", "tokens:read", LIST),
-    "tokens counted": ("tokens(first: 1) { totalCount }", "tokens:read", LIST),
-    "events": ("events { nodes { id } }", "events:read", LIST),
-    "logCheckpoint": ("logCheckpoint { text }", "events:read", LIST),
-    "logConsistencyProof": ('logConsistencyProof(from: "0", to: "0") { hashes }', "events:read", LIST),
-    "verifyToken": ("verifyToken(secret: $secret) { valid }", "tokens:verify", WHOLE),
-    "createToken": ('createToken(input: {name: "x"}) { token { id } }', "tokens:write", WHOLE),
-    "updateToken": ('updateToken(input: {id: $target, name: "y"}) { token { id } }', "tokens:write", WHOLE),
-    "rotateToken": ("rotateToken(input: {id: $target, overlapSeconds: 60}) { token { id } }", "tokens:write", WHOLE),
-    "endRotationOverlap": ("endRotationOverlap(input: {id: $target}) { token { id } }", "tokens:write", WHOLE),
-    "revokeToken": ("revokeToken(input: {id: $target}) { token { id } }", "tokens:write", WHOLE),
-}
-"""Each field: how it is selected, the scope it needs, how it is refused without. A new root field needs a line here."""
-
-
-UNCHANGED: Final = ["OrganizationCreated", "TokenCreated", "TokenCreated"]
-
-
-def has(grant: str, wanted: str | None) -> bool:
-    """Say whether a token with one scope may do what needs another, worked out apart from the code under test."""
-    return wanted in {VISIBLE, grant} or grant in {EVERYTHING, f"{(wanted or '').split(':')[0]}:*"}
-
-
-def written(field: str) -> str:
-    """Write the document that asks for one line of the table, beside a field that everybody may see."""
-    chosen = CELLS[field][0]
-    types = {"target": "ID!", "self": "ID!", "organization": "ID!", "event": "ID!", "secret": "String!"}
-    declared = ", ".join(f"${name}: {type_}" for name, type_ in types.items() if f"${name}" in chosen)
-    operation = "mutation" if field in MUTATIONS else "query"
-    return f"{operation} {f'({declared})' if declared else ''} {{ cell: {chosen} __typename }}"
-
-
-@pytest.mark.parametrize("grant", GRANTS)
-async def test_every_field_under_one_scope(service: Service, grant: str) -> None:
-    """Each field is answered when the scope covers what it needs, and refused in its own way when not."""
-    target = await service.token()
-    by = await service.token(*([grant] if grant else []), organization=target.organization)
-    statement = "select event_id from event_index join events using (position) where subject = $1"
-    [event] = await service.sql(statement, target.organization)
-    values = {
-        "target": target.id,
-        "self": by.id,
-        "organization": target.organization,
-        "event": event["event_id"],
-        "secret": target.key,
-    }
-    for field, (_, wanted, way) in CELLS.items():
-        answer = await service.gql(by.key, written(field), values)
-        where = f"{field} with {grant or 'nothing'}: {answer.text}"
-        assert answer.status == 200, where
-        if has(grant, wanted):
-            assert answer.data["cell"] is not None, where
-            continue
-        assert answer.body["data"] == (None if way == WHOLE else {"cell": None, "__typename": "Query"}), where
-        assert answer.codes == ([] if way == ABSENT else ["FORBIDDEN"]), where
-        if way != ABSENT:
-            assert answer.body["errors"][0]["extensions"]["scope"] == wanted, where
-    if not has(grant, "tokens:write"):
-        assert [name for name, _ in await service.decided(target.organization)] == UNCHANGED
-
-
-async def test_every_root_field_is_in_the_table() -> None:
-    """A field of the schema without a line in the table has not been thought about."""
-    assert {name for name in CELLS if " " not in name} == {*QUERIES, *MUTATIONS}
 
 
 async def test_what_lies_within_needs_its_own_scope(service: Service) -> None:

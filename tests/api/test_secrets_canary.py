@@ -19,7 +19,7 @@ from aiohttp import ClientSession
 from service import embedded_postgres
 from service.postgres_programs import owner_of_cluster, runnable_programs
 from tests.api.conftest import Answer, Issued, Json, eventually, unknown_key
-from tests.api.documents import CREATE, ROTATE, change
+from tests.api.documents import CREATE, OF_APPLICATIONS, ROTATE, change
 
 ROOT = Path(__file__).parents[2]
 
@@ -44,7 +44,8 @@ class Sinks:
 
     async def command(self, by: Issued, mutation: str, **given: object) -> Json:
         """Carry out a mutation; what it hands out is taken from the answer, once, before that is kept."""
-        document = {"createToken": CREATE, "rotateToken": ROTATE}.get(mutation) or change(mutation)
+        known = {"createToken": CREATE, "rotateToken": ROTATE, **OF_APPLICATIONS}
+        document = known.get(mutation) or change(mutation)
         answer = await self.send("/graphql", by.key, {"query": document, "variables": {"input": given}})
         payload: Json = answer.data[mutation]
         if secret := payload.get("secret"):
@@ -138,13 +139,38 @@ async def live(sinks: Sinks, admin: Issued) -> None:
     await sinks.command(admin, "updateToken", id=token, name="renamed")
     await sinks.command(admin, "endRotationOverlap", id=token)
     await sinks.command(admin, "revokeToken", id=token, reason="done")
+    await keep(sinks, admin)
     history = "{ events(first: 100) { nodes { type entry payload } } tokens { nodes { id name hint } } }"
 
     async def complete() -> bool:
         answer = await sinks.send("/graphql", admin.key, {"query": history})
-        return all(name in answer.text for name in ("TokenUsed", "TokenRotated", "TokenRevoked"))
+        expected = ("TokenUsed", "TokenRotated", "TokenRevoked", "ApplicationUpdated", "WebhookSignerDesignated")
+        return all(name in answer.text for name in expected)
 
     assert await eventually(complete)
+
+
+async def keep(sinks: Sinks, admin: Issued) -> None:
+    """Have secrets kept: client secrets that can be shown again, and API secrets that sign."""
+    sinks.secrets += ["idempotent-canary-3"]
+    given = {"environment": "PRODUCTION", "secretPolicy": "RECOVERABLE", "idempotencyKey": "idempotent-canary-3"}
+    made, again = [await sinks.command(admin, "createApplication", name="kept", **given) for _ in range(2)]
+    assert again["secret"] == made["secret"]
+    application, token = made["application"]["id"], made["application"]["clientSecret"]["id"]
+    rotated = await sinks.command(admin, "rotateToken", id=token, overlapSeconds=60)
+    for key in (made["secret"], rotated["secret"]):
+        answer = await sinks.send("/verify?environment=PRODUCTION", key)
+        assert (answer.status, answer.headers["X-Entri-Application"]) == (200, application)
+        assert (await sinks.send("/verify?environment=SANDBOX", key)).status == 403
+    await sinks.command(admin, "updateApplication", id=application, name="renamed")
+    for mutation, more in (("deleteApplication", {"confirmation": "renamed"}), ("revealSecret", {})):
+        refused = {"query": OF_APPLICATIONS[mutation], "variables": {"input": {"id": application, **more}}}
+        assert (await sinks.send("/graphql", admin.key, refused)).codes == ["REAUTHENTICATION_REQUIRED"]
+    secrets = [await sinks.command(admin, "createToken", name="signs", kind="API_SECRET") for _ in range(2)]
+    first, second = [secret["token"]["id"] for secret in secrets]
+    await sinks.command(admin, "rotateToken", id=second, overlapSeconds=60)
+    await sinks.command(admin, "designateWebhookSigner", id=second)
+    await sinks.command(admin, "revokeToken", id=first, confirmation="signs")
 
 
 async def err(sinks: Sinks, admin: Issued) -> None:

@@ -345,3 +345,33 @@ async def test_a_password_is_hashed_anew_when_that_costs_more(service: Service) 
     assert await goes_on(service, (await again(service, member)).cookie)
     (row,) = await service.sql("select verifier from passwords where member_id = $1", member.id)
     assert "m=1024,t=1" in row["verifier"]
+
+
+async def test_noting_use_waits_for_nobody(service: Service) -> None:
+    """A session that somebody else holds locked is passed over, and the next one is noted all the same."""
+    sessions = service.entrances.verifying.member_sessions
+    held, free = await someone(service), await someone(service)
+    ids = [member.entered.credential.session.id for member in (held, free)]
+    await service.sql("update member_sessions set last_seen_at = now() - interval '9 minutes' where id = any ($1)", ids)
+    async with service.owner() as owner, owner.transaction():
+        await owner.execute("select from member_sessions where id = $1 for update", ids[0])
+        for member in (held, free):
+            sessions.touch(member.entered.credential)
+        async with asyncio.timeout(5):
+            await sessions.note_seen(everything=True)
+            await sessions.forget_ended()
+        rows = await owner.fetch(
+            "select id from member_sessions where id = any ($1) and now() - last_seen_at < interval '1 minute'", ids
+        )
+    assert [row["id"] for row in rows] == ids[1:]
+
+
+async def test_ended_sessions_are_deleted(service: Service) -> None:
+    """The rows of sessions that are over are deleted now and then, and those that go on are not."""
+    members = [await someone(service) for _ in range(3)]
+    ids = [member.entered.credential.session.id for member in members]
+    await service.sql("update member_sessions set last_seen_at = now() - interval '41 minutes' where id = $1", ids[0])
+    await service.sql("update passwords set generation = generation + 1 where member_id = $1", members[1].id)
+    await service.entrances.verifying.member_sessions.forget_ended()
+    rows = await service.sql("select id from member_sessions where id = any ($1)", ids)
+    assert [row["id"] for row in rows] == ids[2:]

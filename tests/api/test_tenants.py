@@ -23,8 +23,10 @@ from graphql import (
 )
 
 from events.identifiers import new_id
+from events.members import MemberRole
 from tests.api.conftest import Issued, Json, Service, eventually, unknown_key
 from tests.api.documents import MUTATIONS, QUERIES, create, do
+from tests.api.members import joined
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -33,6 +35,7 @@ LEADS_TO: Final = {"after": "cursor", "before": "cursor", "secret": "key"}
 LEADS_NOWHERE: Final = frozenset(
     {"minPosition", "requiredScopes", "search", "hasScopes", "types", "name", "scopes", "reason", "confirmation"}
     | {"atPosition", "idempotencyKey", "from", "to", "size"}
+    | {"email", "password", "currentPassword", "newPassword"}
 )
 """Texts that are only compared within the caller's own organization, or bound to the caller."""
 
@@ -109,11 +112,17 @@ async def tenants(service: Service) -> Tenants:
     """Make them, with some history."""
     other, own = await service.token("*:*", name="canary"), await service.token("*:*")
     made = await create(service, other, name="canary", scopes=["canary:read"])
+    await create(service, other, name="canary", kind="API_SECRET")
+    application = await service.application(organization=other.organization, name="canary")
     await do(service, other, "rotateToken", id=made["token"]["id"], overlapSeconds=60)
     pages = "pageInfo { endCursor }"
-    shown = (await service.gql(other.key, f"{{ tokens {{ {pages} }} events {{ {pages} nodes {{ id }} }} }}")).data
+    member = await joined(service, MemberRole.MEMBER, other.organization)
+    lists = " ".join(f"{name} {{ {pages} }}" for name in ("tokens", "applications", "members"))
+    document = f"{{ {lists} events {{ {pages} nodes {{ id }} }} }}"
+    shown = (await service.gql(other.key, document)).data
     ids = [made["token"]["id"], other.id, other.organization, shown["events"]["nodes"][0]["id"]]
-    cursors = {name: shown[name]["pageInfo"]["endCursor"] for name in ("tokens", "events")}
+    ids += [application.id, application.token_id, member]
+    cursors = {name: shown[name]["pageInfo"]["endCursor"] for name in ("tokens", "applications", "members", "events")}
     return Tenants(own=own, other=other, ids=ids, cursors=cursors)
 
 
@@ -145,7 +154,7 @@ async def test_what_is_anothers_does_not_exist(service: Service, call: Call) -> 
         assert theirs not in answer[1]
         assert "canary" not in answer[1]
     assert await service.decided(between.own.organization, between.other.organization) == before
-    if call.field in QUERIES and "applicationId" not in call.path:  # which nothing has yet
+    if call.field in QUERIES:
         found = [
             await answered(service, call, between.other.key, value) for pair in pairs(call, between) for value in pair
         ]

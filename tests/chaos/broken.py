@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from service import cli, enforcement, lease, lease_keeper
 from service.barrier import Barrier
+from service.issuing import Done, Issuing
 from service.lease import Node, Renewal, RenewalAnswer, Renewed
-from service.token_commands import Done, TokenCommands
 
 
 def without_r1() -> None:
@@ -64,12 +64,12 @@ def without_r9() -> None:
 
 def without_r13() -> None:
     """Answer at once where an earlier attempt has done it."""
-    enforced = TokenCommands._enforced
+    enforced = Issuing._enforced
 
-    async def enforced_if_new(commands: TokenCommands, done: Done, command: Any) -> Done:  # noqa: ANN401 -- any command
-        return done if done.position is None else await enforced(commands, done, command)
+    async def enforced_if_new(issuing: Issuing, done: Done, command: Any) -> Done:  # noqa: ANN401 -- any command
+        return done if done.position is None else await enforced(issuing, done, command)
 
-    put(TokenCommands, "_enforced", enforced_if_new)
+    put(Issuing, "_enforced", enforced_if_new)
 
 
 def put(owner: type, name: str, function: object) -> None:

@@ -18,6 +18,7 @@ from service.bootstrap import BootstrapError, bootstrap
 from service.credential import Verification
 from service.credential_reader import CredentialReader
 from service.hashing import HashingPool
+from service.issuing import Issuing
 from service.keyring import KeyRing
 from service.lease import Node
 from service.lease_keeper import CLOCK
@@ -63,7 +64,7 @@ async def starting(database: Database) -> AsyncIterator[Start]:
             pool=pool,
             installation=await read_installation(pool),
             organizations=OrganizationCommands(writer=writer, clock=now, random_bytes=os.urandom),
-            commands=TokenCommands(pool=pool, writer=writer, keys=keys, hashing=hashing, clock=now),
+            commands=TokenCommands(issuing=Issuing(pool=pool, writer=writer, keys=keys, hashing=hashing, clock=now)),
             verifier=Verifier(node, reader, keys=keys, hashing=hashing, clock=CLOCK),
         )
     await hashing.close()
@@ -122,7 +123,7 @@ async def test_a_file_is_new_and_the_owners(database: Database, tmp_path: Path) 
 async def test_a_file_is_gone_when_there_is_no_secret(database: Database, tmp_path: Path) -> None:
     """When the token cannot be made the file is removed again, so that the next start is not refused for it."""
     async with starting(database) as start:
-        await start.commands.hashing.close()
+        await start.commands.issuing.hashing.close()
         with pytest.raises(Exception, match="the hashing pool is closed"):
             await start.first(tmp_path / "first")
         assert not (tmp_path / "first").exists()

@@ -4,7 +4,10 @@ from typing import Final
 
 import pytest
 
-from events.tokens import RevokeToken
+from events.applications import CreateApplication, Environment, SecretPolicy
+from events.token_kinds import TokenKind
+from events.tokens import CreateToken, RevokeToken
+from service.application_commands import ApplicationCommands
 from service.authorization import operator
 from service.credential import Failure
 from service.key_usage import count_uses
@@ -48,6 +51,32 @@ async def test_what_depends_on_a_pepper_goes_with_it(database: Database) -> None
         reasons = await vault.pool.fetch("select revoked_reason from tokens where revoked_at is not null")
         assert sorted(row["revoked_reason"] for row in reasons) == ["its pepper k1 was retired"] * 3 + ["leaked"]
         assert await count_uses(vault.pool) == {"pepper/k2": {"secrets": 2}}
+
+
+async def test_force_goes_past_what_protects_a_kind(database: Database) -> None:
+    """The API secret that signs and an application's secret go too, and what is kept of them with them."""
+    async with open_vault(database, keys_of(OLD, OLD)) as vault:
+        vault.verifier.drain = None
+        caller, applications = operator("org_1"), ApplicationCommands(issuing=vault.commands.issuing)
+        secret = CreateToken(token_id="", kind=TokenKind.API_SECRET, name="signs", hint="", scopes=())
+        application = CreateApplication(
+            application_id="",
+            name="kept",
+            environment=Environment.PRODUCTION,
+            secret_policy=SecretPolicy.RECOVERABLE,
+            token_id="",
+            hint="",
+            scopes=(),
+        )
+        await vault.commands.create(caller, secret)
+        await applications.create(caller, application)
+        assert await vault.pool.fetchval("select count(*) from vault_seals") == 2
+        vault.keys.peppers = BOTH
+        retired = await retire(vault.pool, vault.commands, "k1", on_progress=lambda _: None)
+        assert (retired.revoked, retired.refused) == (2, ())
+        assert await vault.pool.fetchval("select count(*) from tokens where revoked_at is null") == 0
+        assert await vault.pool.fetchval("select count(*) from vault_seals") == 0
+        assert await vault.pool.fetchval("select deleted_at from applications") is None
 
 
 async def test_a_password_keeps_a_pepper_needed(database: Database) -> None:

@@ -17,6 +17,7 @@ from service.credential import Verification
 from service.credential_reader import CredentialReader
 from service.draining import Drain
 from service.hashing import HashingPool
+from service.issuing import Issuing
 from service.keyring import KeyRing
 from service.lease import Node, RenewalAnswer, Renewed
 from service.lease_keeper import CLOCK
@@ -95,7 +96,7 @@ async def open_vault(database: Database, keys: Keys | None = None) -> AsyncItera
         yield Vault(
             pool=pool,
             keys=keys,
-            commands=TokenCommands(pool=pool, writer=writer, keys=keys, hashing=hashing, clock=now),
+            commands=TokenCommands(issuing=Issuing(pool=pool, writer=writer, keys=keys, hashing=hashing, clock=now)),
             verifier=verifier,
             node=node,
             drain=drain,

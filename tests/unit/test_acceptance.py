@@ -4,12 +4,14 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
+from events.applications import Environment
 from events.token_kinds import TokenKind
 from service.credential import UNKNOWN, Credential, Verification, Wanted
 from service.listening import Requests
@@ -22,8 +24,11 @@ DATE = re.compile(rb"\r\nDate: ((?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d [A-Z][a-z]
 KEY = "entri_key"
 
 
-def credential(scopes: tuple[str, ...]) -> Credential:
-    """Make what a key was proved to belong to."""
+def credential(scopes: tuple[str, ...], environment: Environment | None = None) -> Credential:
+    """Make what a key was proved to belong to: where an environment is given, a client secret."""
+    if environment is not None:
+        application_id, token = "app_01jd0000000000000000000000", credential(scopes)
+        return replace(token, kind=TokenKind.CLIENT_SECRET, application_id=application_id, environment=environment)
     return Credential(
         token_id="tok_01jd0000000000000000000000",
         organization="org_01jd0000000000000000000000",
@@ -40,11 +45,11 @@ def credential(scopes: tuple[str, ...]) -> Credential:
 class Server:
     """A server that answers `/verify`, and how it came by each of its answers."""
 
-    def __init__(self, socket: Path, scopes: tuple[str, ...]) -> None:
+    def __init__(self, socket: Path, good: Credential) -> None:
         self.socket = socket
         self.ways: list[str] = []
         self.draining = asyncio.Event()
-        self._credential = credential(scopes)
+        self._credential = good
 
     def accept(self, presented: str, wanted: Wanted, request: web.Request) -> Credential | None:
         """Accept the one key."""
@@ -71,9 +76,11 @@ class Server:
 
 
 @asynccontextmanager
-async def serving(directory: Path, *, scopes: tuple[str, ...] = ("a:read", "b:*")) -> AsyncIterator[Server]:
+async def serving(
+    directory: Path, *, scopes: tuple[str, ...] = ("a:read", "b:*"), environment: Environment | None = None
+) -> AsyncIterator[Server]:
     """Serve the route as the service does, with one key and one question that is known."""
-    server = Server(directory / "socket", scopes)
+    server = Server(directory / "socket", credential(scopes, environment))
     endpoint = VerifyEndpoint(accept=server.accept, verify=server.verify, record=lambda *_: None)
     surroundings = Surroundings(metrics=new_metrics(), requests=Requests(), draining=server.draining)
     app = web.Application()
@@ -108,6 +115,18 @@ async def test_the_bytes_are_those_of_aiohttp(tmp_path: Path, scopes: tuple[str,
     assert again == whole
     assert whole.startswith(b"HTTP/1.1 200 OK\r\nX-Entri-Organization: org_01jd0000000000000000000000\r\n")
     assert b"\r\nX-Entri-Scopes: " + " ".join(scopes).encode() + b"\r\n" in whole
+
+
+async def test_a_client_secret_says_more(tmp_path: Path) -> None:
+    """Its application and environment are in both answers alike, and in no other token's."""
+    async with serving(tmp_path, environment=Environment.STAGING) as server:
+        whole, quick = undated(await server.send(request(), request()))
+        assert server.ways == ["whole", "quick"]
+    assert quick == whole
+    assert b"\r\nX-Entri-Application: app_01jd0000000000000000000000\r\nX-Entri-Environment: STAGING\r\n" in whole
+    async with serving(tmp_path) as server:
+        answers = await server.send(request(), request())
+    assert not any(b"X-Entri-Application" in answer or b"X-Entri-Environment" in answer for answer in answers)
 
 
 @pytest.mark.parametrize("method", [b"DELETE", b"OPTIONS", b"PROPFIND"])

@@ -56,6 +56,7 @@ def verified(state: TokenState, generation: int, at: datetime) -> tuple[Failure 
     """Say what the verifier makes of one secret of a token at an instant, from the row that the statement gives."""
     row = {
         **state._asdict(),
+        "environment": None,
         "secret_generation": generation,
         "is_expired": state.expires_at is not None and state.expires_at <= at,
         "has_overlap": state.overlap_ends_at is not None and state.overlap_ends_at > at,

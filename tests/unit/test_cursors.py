@@ -42,10 +42,22 @@ def test_a_name_comes_back(name: str) -> None:
     assert len(cursor) <= LONGEST_CURSOR
 
 
+@given(st.datetimes(timezones=st.just(UTC)))
+def test_an_application_comes_back(created_at: datetime) -> None:
+    """Its place is its instant, to the microsecond, and its id; it is good in no other connection."""
+    cursor = cursors().of_application(created_at, "app_1")
+    assert cursors().application_place(cursor) == (created_at, "app_1")
+    with pytest.raises(InvalidCursorError):
+        cursors().token_place(("CREATED_AT", "DESC"), cursor)
+    with pytest.raises(InvalidCursorError):
+        cursors().application_place(cursors().of_token(("CREATED_AT", "DESC"), created_at, "tok_1"))
+
+
 @given(st.text() | st.binary(max_size=99).map(lambda raw: base64.urlsafe_b64encode(raw).decode()))
 def test_whatever_is_not_ours_is_refused(text: str) -> None:
     """Any text at all that was not sealed here is an invalid cursor, and never another error."""
-    for read in (cursors().event_position, lambda cursor: cursors().token_place(ORDER, cursor)):
+    own = cursors()
+    for read in (own.event_position, own.application_place, lambda cursor: own.token_place(ORDER, cursor)):
         with pytest.raises(InvalidCursorError):
             read(text)
 
