@@ -9,6 +9,7 @@ from service.credential_reader import ReadingUnavailableError
 from service.enforcement import NotEnforcedError
 from service.hashing import HashingOverloadError
 from service.pacing import DenialsOverloadError
+from service.vault import KeysBehindError
 
 UNAVAILABLE: Final[tuple[type[Exception], ...]] = (
     LogUnavailableError,
@@ -17,6 +18,7 @@ UNAVAILABLE: Final[tuple[type[Exception], ...]] = (
     ReadingUnavailableError,
     NotEnforcedError,
     DenialsOverloadError,
+    KeysBehindError,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,  # what a use meets that finds its connection in the middle of being ended

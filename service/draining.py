@@ -90,7 +90,7 @@ class Drain:
                 try:
                     await self._move(taken)
                 except Exception as error:  # noqa: BLE001 -- whatever it was, they come again
-                    log.warning("secrets_not_moved", error=type(error).__name__, secrets=len(taken))
+                    log.debug("secrets_not_moved", error=type(error).__name__, secrets=len(taken))
                     await asyncio.sleep(PAUSE_S)
 
     async def _move(self, taken: list[Proved]) -> None:

@@ -89,6 +89,7 @@ class KeyFollower:
         self._followed: dict[str, Followed] = {}
         self._keys: Keys | None = None
         self._task: asyncio.Task[None] | None = None
+        self._looking = asyncio.Lock()
         self._told: dict[str, object] = {}
         """What is wrong, each by its kind: it is logged once."""
 
@@ -126,13 +127,19 @@ class KeyFollower:
 
         Raises KeyFileError where the database needs, or others write under, a key that this process cannot read.
         """
-        for followed in self._followed.values():
-            await self._read_again(followed)
-        keys = self.keys
-        peppers, keks = await self._rings(keys.writes)
-        # Replaced only when they are others: what was made of a ring stands as long as that ring does.
-        keys.peppers = keys.peppers if keys.peppers.ids == peppers.ids else peppers
-        keys.keks = keys.keks if keys.keks.ids == keks.ids else keks
+        async with self._looking:
+            for followed in self._followed.values():
+                await self._read_again(followed)
+            keys = self.keys
+            try:
+                peppers, keks = await self._rings(keys.writes)
+            except KeyFileError:
+                keys.may_write = False
+                raise
+            # Replaced only when they are others: what was made of a ring stands as long as that ring does.
+            keys.peppers = keys.peppers if keys.peppers.ids == peppers.ids else peppers
+            keys.keks = keys.keks if keys.keks.ids == keks.ids else keks
+            keys.may_write = True
 
     async def _follow(self) -> None:
         while True:
@@ -179,7 +186,6 @@ class KeyFollower:
         stamp = await asyncio.to_thread(stamp_of, followed.path)
         if stamp == followed.stamp:
             return
-        before = followed.ring
         try:
             ring = await asyncio.to_thread(keyring.load, followed.path, MEANINGS[followed.kind])
             await register(self._pool, followed.kind, ring, where=followed.where)
@@ -187,24 +193,27 @@ class KeyFollower:
             self._tell(followed.kind, str(error))
             return
         # Read before it is said that it can be read.
-        self._read(followed.kind, ring.reading_too(before))
+        both = self._read_too(followed.kind, ring)
         followed.ring = ring
         held = await self._hold(self.keys.writes)
         if any(name.startswith(f"{followed.kind}/") for name in held.lacking):
             self._tell(followed.kind, f"{followed.where} lacks {', '.join(held.lacking)}, which is in use: kept")
-            followed.ring = ring.reading_too(before)
+            followed.ring = both
         else:
             self._told.pop(followed.kind, None)
         followed.stamp = stamp
         log.info("key_file_read", kind=followed.kind, ids=followed.ring.ids)
 
-    def _read(self, kind: str, ring: KeyRing) -> None:
-        """Read these keys from now on, and write under the same as before."""
+    def _read_too(self, kind: str, ring: KeyRing) -> KeyRing:
+        """Read these keys too from now on, and write under the same as before; answers all of them, these first."""
         keys = self.keys
         if kind == "pepper":
-            keys.peppers = ring.writing_with(keys.peppers.writing_id)
+            both = ring.reading_too(keys.peppers)
+            keys.peppers = both.writing_with(keys.peppers.writing_id)
         else:
-            keys.keks = ring.writing_with(keys.keks.writing_id)
+            both = ring.reading_too(keys.keks)
+            keys.keks = both.writing_with(keys.keks.writing_id)
+        return both
 
     def _tell(self, event: str, problem: str) -> None:
         if self._told.get(event) != problem:

@@ -27,8 +27,8 @@ _LINE_RULE = "one key a line as id:base64(32 bytes), the id of up to 32 lower-ca
 _NEW_KEY = "`openssl rand -base64 32` makes one"
 _MAX_FILE_BYTES = 65_536
 _HEADER = """\
-# One key a line, id:base64(32 bytes). The first key writes, all can read. Keep a copy, and keep it apart from the
-# database: what was written under a lost key is lost.
+# One key a line, id:base64(32 bytes). All are read; written under is the first that every process can read. Keep a
+# copy, and keep it apart from the database: what was written under a lost key is lost.
 """
 
 

@@ -28,6 +28,10 @@ DIGEST_PREFIX_BYTES: Final = 16
 REPLAY_COLUMN: Final = "replays.ciphertext"
 
 
+class KeysBehindError(Exception):
+    """This process lacks a key that others write under: nothing is issued until its key files are up to date."""
+
+
 @dataclass(slots=True, kw_only=True, eq=False)
 class Keys:
     """The keys that live outside the database, the form of secrets, and where randomness comes from.
@@ -42,14 +46,18 @@ class Keys:
     """The data key, sealed in the database: it stays when the others are replaced."""
     prefix: str
     random_bytes: Callable[[int], bytes]
+    may_write: bool = field(default=True, init=False)
+    """Not while this process lacks a key that others write under: an old one may be of no use to them any more."""
     _in_use: Counter[str] = field(default_factory=Counter, init=False, repr=False)
 
     @contextmanager
     def writing(self) -> Iterator[None]:
         """Say of the keys that write now that something is on its way under them, until it is committed or given up.
 
-        Whoever waits for nothing to be written under a key any more waits for that.
+        Whoever waits for nothing to be written under a key any more waits for that. Raises KeysBehindError.
         """
+        if not self.may_write:
+            raise KeysBehindError("this process lacks a key that others write under")
         names = written_under(self.peppers.writing_id, self.keks.writing_id)
         self._in_use.update(names)
         try:

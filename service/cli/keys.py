@@ -60,10 +60,11 @@ def status(**options: str | None) -> None:
 async def status_lines(pool: Pool) -> list[str]:
     """Say what there is to know of keys."""
     on_record, holders, uses = await find_keys(pool), await find_holders(pool), await count_uses(pool)
+    known = {name for holder in holders for name in holder.readable} | uses.keys()
     lines: list[str] = []
     for kind in KINDS:
         lines.append(TITLES[kind])
-        for key in (key for key in on_record if key.kind == kind):
+        for key in (key for key in on_record if key.kind == kind and (key.is_permitted or key.name in known)):
             writers = sum(key.name in holder.writes for holder in holders)
             lines.append(f"  {key.id}: {standing(key, writers)}; {counted(uses.get(key.name, {}))}")
     lines.append("processes")

@@ -6,7 +6,7 @@ alter table vault_keys
     add column permitted_at timestamptz,
     add column superseded_at timestamptz;
 comment on column vault_keys.permitted_at is 'Since when every process that holds keys can read it, so that it may be written under';
-comment on column vault_keys.superseded_at is 'Since when a newer key is to be written under instead';
+comment on column vault_keys.superseded_at is 'Since when a newer key is to be written under instead. When it is then permitted no more, nothing is under it, nor will be';
 
 create table key_holders (
     holder text collate "C" primary key,
@@ -80,8 +80,7 @@ $$;
 -- Notes which keys a process can read and may still write under, and answers which keys may be written under and which of
 -- those are superseded. One process at a time: so a key is permitted only when every process can read it, and no process
 -- comes in that cannot read one that is permitted. Where it lacks one that is needed or written under, that is all that is
--- answered, and a process that is not noted yet stays out. What it lacks and nobody needs is permitted no more; if it is
--- superseded, it is off the record.
+-- answered, and a process that is not noted yet stays out. What it lacks and nobody needs is permitted no more.
 create function hold_keys(
     as_holder text, called text, can_read text[], may_write text[],
     out lacking text[], out permitted text[], out superseded text[]
@@ -103,8 +102,6 @@ begin
             or key_is_needed(missing.kind, missing.key_id) then
             lacking := lacking || missing.name;
         else
-            delete from vault_keys k
-            where k.kind = missing.kind and k.key_id = missing.key_id and k.superseded_at is not null;
             update vault_keys k set permitted_at = null where k.kind = missing.kind and k.key_id = missing.key_id;
         end if;
     end loop;
@@ -130,5 +127,5 @@ grant execute on function secret_may_work, key_is_needed, key_uses, hold_keys to
 
 grant select, insert, update, delete on key_holders to entri_service;
 grant select, insert, update (key_id, nonce, ciphertext) on vault_data_keys to entri_service;
-grant update (permitted_at, superseded_at), delete on vault_keys to entri_service;
+grant update (permitted_at, superseded_at) on vault_keys to entri_service;
 grant update (digest_prefix, pepper_id, verifier) on vault_secrets to entri_service;

@@ -26,7 +26,7 @@ from tests.cli.processes import Answer, Process, Service, ask, create_token, dat
 CREATE = """
 mutation($key: String!) { createToken(input: {name: "a token", idempotencyKey: $key}) { token { id } secret } }
 """
-BOUNDED_S = 15.0
+BOUNDED_S = 20.0
 MANY_SEALS = 20_000
 UNDER_OLD = "select count(*) from vault_seals where key_id = 'k1'"
 STILL_OLD = "select count(*) from vault_secrets where pepper_id = 'k1'"
@@ -111,9 +111,10 @@ def test_the_key_encryption_key_is_rotated_under_load() -> None:
         token = bootstrap_token(one)
         secret = created_with(one.url, token, "before").data["createToken"]["secret"]
         load = Load(urls=[one.url, other.url], token=token)
-        with load.going_on():
+        with load.going_on(), Process("keys", "rotate", "kek", "--data-dir", data_dir) as rotating:
+            assert rotating.err.wait_for("put k2 into") is not None
             began = time.monotonic()
-            ended = entri("keys", "rotate", "kek", "--data-dir", data_dir)
+            ended = rotating.end()
             assert time.monotonic() - began < BOUNDED_S
         assert (ended.code, load.failures) == (0, [])
         path = data_dir / "kek.key"
@@ -218,6 +219,17 @@ def test_nothing_is_written_before_every_host_has_the_key() -> None:
             assert ended.code == 0, ended.err
             assert "going on with k2" in ended.err
             assert created_with(there.url, token, "a key").data["createToken"]["secret"] == secret
+
+
+def test_one_rotation_at_a_time() -> None:
+    """While one goes on another is refused, and puts no key into the file."""
+    with data_directory() as data_dir, Service(data_dir), owner(data_dir) as dsn, asyncio.Runner() as runner:
+        connection = runner.run(asyncpg.connect(dsn))
+        runner.run(connection.execute("select pg_advisory_lock(4270010)"))
+        ended = entri("keys", "rotate", "pepper", "--data-dir", data_dir)
+        runner.run(connection.close())
+        assert (ended.code, "another rotation of keys is going on" in ended.err) == (1, True)
+        assert keyring.load(data_dir / "pepper.key", "the file").ids == ("k1",)
 
 
 @contextmanager

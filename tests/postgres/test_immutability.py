@@ -199,6 +199,10 @@ async def test_the_service_holds_what_it_needs(database: Database) -> None:
         "ensure_event_partitions",
         "why_wal_is_not_safe",
         "begin_generation",
+        "hold_keys",
+        "key_is_needed",
+        "key_uses",
+        "secret_may_work",
         "member_session_ends_at",
     }
     assert tables == {
@@ -207,6 +211,11 @@ async def test_the_service_holds_what_it_needs(database: Database) -> None:
         ("tree_tiles", "insert"),
         ("tree_tiles", "update"),
         ("checkpoints", "insert"),
+        ("vault_seals", "delete"),
+        ("vault_data_keys", "insert"),
+        ("key_holders", "insert"),
+        ("key_holders", "update"),
+        ("key_holders", "delete"),
         ("people", "delete"),
         ("member_sessions", "delete"),
         ("sign_in_attempts", "insert"),

@@ -2,6 +2,7 @@
 
 import base64
 import os
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from events.statement import Pool
 from service.data_key import open_data_key
 from service.key_following import KeyFollower
 from service.keyring import KeyFileError, put_first
+from service.vault import KeysBehindError
 from tests.postgres.conftest import Database
 
 NEVER = 3600
@@ -74,8 +76,7 @@ async def test_no_process_writes_under_a_key_that_another_cannot_read(database: 
     async with database.pool() as pool, holding(pool, tmp_path / "a", "a") as a:
         (tmp_path / "b").mkdir()
         for kind, path in files_in(tmp_path / "a").items():
-            files_in(tmp_path / "b")[kind].touch(0o600)
-            files_in(tmp_path / "b")[kind].write_bytes(path.read_bytes())
+            shutil.copy2(path, files_in(tmp_path / "b")[kind])
         async with holding(pool, tmp_path / "b", "b") as b:
             add(tmp_path / "a", "pepper")
             await a.look()
@@ -118,6 +119,28 @@ async def test_a_process_that_lacks_a_key_in_use_does_not_come_in(database: Data
         assert list(await holders(pool)) == ["a"]
 
 
+async def test_a_process_that_was_left_behind_writes_nothing(database: Database, tmp_path: Path) -> None:
+    """One that stood still and was not waited for issues nothing until it has the key that others write under."""
+    async with database.pool() as pool, holding(pool, tmp_path / "a", "a") as a:
+        (tmp_path / "b").mkdir()
+        for kind, path in files_in(tmp_path / "a").items():
+            shutil.copy2(path, files_in(tmp_path / "b")[kind])
+        async with holding(pool, tmp_path / "b", "b") as b:
+            await pool.execute(HOLD, "b")
+            add(tmp_path / "a")
+            await a.look()
+            assert a.keys.keks.writing_id == "k2"
+            with pytest.raises(KeyFileError, match="cannot read kek/k2, which is in use"):
+                await b.look()
+            with pytest.raises(KeysBehindError), b.keys.writing():
+                pass
+            shutil.copy2(files_in(tmp_path / "a")["kek"], files_in(tmp_path / "b")["kek"])
+            await b.look()
+            assert b.keys.keks.writing_id == "k2"
+            with b.keys.writing():
+                assert list(await holders(pool)) == ["a", "b"]
+
+
 async def test_a_key_that_nobody_needs_may_leave_the_file(database: Database, tmp_path: Path) -> None:
     """A line that is taken out is not read any more, and the key is permitted no more; a later one gets another id."""
     async with database.pool() as pool, holding(pool, tmp_path / "a", "a") as a:
@@ -130,6 +153,8 @@ async def test_a_key_that_nobody_needs_may_leave_the_file(database: Database, tm
         assert a.keys.peppers.ids == ("k2",)
         permitted = await pool.fetch("select key_id from vault_keys where kind = 'pepper' and permitted_at is not null")
         assert [row["key_id"] for row in permitted] == ["k2"]
+        async with holding(pool, tmp_path / "a", "b") as b:
+            assert b.keys.peppers.ids == ("k2",)
 
 
 async def test_a_key_in_use_that_leaves_the_file_is_kept(database: Database, tmp_path: Path) -> None:
