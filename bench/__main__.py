@@ -20,6 +20,7 @@ from bench import (
     create,
     export,
     flood,
+    floor,
     gateway,
     idle,
     machine,
@@ -43,6 +44,7 @@ from service.logs import configure_logs
 Benchmark = Callable[[Server, Plan], Awaitable[Sequence[Section]]]
 BENCHMARKS: Final[Mapping[str, Benchmark]] = {
     "appends": appends.run,
+    "floor": floor.run,
     "create": create.run,
     "rebuild": rebuild.run,
     "pages": pages.run,

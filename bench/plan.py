@@ -13,6 +13,10 @@ class Plan:
     """How long each contender appends in each repetition."""
     flush_s: float
     """The same with the artificial flush."""
+    floor_s: float
+    """How long a bare row is written again and again, to compare the floor with."""
+    floor_commands: int
+    """How many commands are written in batches of each size in each repetition, about."""
     http_s: float
     """How long each concurrency is loaded over HTTP in each repetition."""
     lone_samples: int
@@ -65,6 +69,8 @@ FULL: Final = Plan(
     repetitions=5,
     append_s=2.5,
     flush_s=1.5,
+    floor_s=0.5,
+    floor_commands=4_000,
     http_s=3,
     lone_samples=300,
     profile_s=8,
@@ -96,6 +102,8 @@ QUICK: Final = Plan(
     repetitions=3,
     append_s=0.3,
     flush_s=0.2,
+    floor_s=0.2,
+    floor_commands=500,
     http_s=0.4,
     lone_samples=30,
     profile_s=2,

@@ -24,7 +24,7 @@ def new_id(prefix: str, now: datetime, random_bytes: RandomBytes) -> str:
     """Make a fresh identifier: a UUIDv7 of `now` (milliseconds) and 74 random bits."""
     random = int.from_bytes(random_bytes(10), "big")
     below = 0x7 << 76 | (random >> 62 & 0xFFF) << 64 | 0b10 << 62 | random & 0x3FFF_FFFF_FFFF_FFFF
-    return f"{prefix}_{encode_time(int(now.timestamp() * 1000))}{encode(below, bits=80)}"
+    return f"{prefix}_{encode_time(int(now.timestamp() * 1000))}{encode_80(below)}"
 
 
 @lru_cache(maxsize=64)
@@ -44,6 +44,15 @@ def derived_id(prefix: str, *parts: str) -> str:
 def following_id(event_id: str, number: int) -> str:
     """Make the id of a command's event that is `number` places behind its first."""
     return derived_id("evt", event_id, str(number)) if number else event_id
+
+
+def encode_80(value: int) -> str:
+    """Write 80 bits as `encode` does, in half the time: it is done twice for each command."""
+    high, low = value >> 40, value & 0xFF_FFFF_FFFF
+    return (
+        f"{PAIRS[high >> 30]}{PAIRS[high >> 20 & 0x3FF]}{PAIRS[high >> 10 & 0x3FF]}{PAIRS[high & 0x3FF]}"
+        f"{PAIRS[low >> 30]}{PAIRS[low >> 20 & 0x3FF]}{PAIRS[low >> 10 & 0x3FF]}{PAIRS[low & 0x3FF]}"
+    )
 
 
 def encode(value: int, *, bits: int = 130) -> str:

@@ -15,7 +15,17 @@ from typing import Final, Self
 
 import asyncpg
 
-from events.batch import Append, Appended, Outcome, Pending, lay_out, outcomes_of, take_batch
+from events.batch import (
+    MOST_EVENTS_IN_BATCH,
+    Append,
+    Appended,
+    Outcome,
+    Pending,
+    first_share,
+    lay_out,
+    outcomes_of,
+    take_batch,
+)
 from events.statement import Connection, load
 
 Connect = Callable[[], Awaitable[Connection]]
@@ -115,12 +125,14 @@ class LogWriter:
         return await pending.answer
 
     async def _run(self) -> None:
+        most = MOST_EVENTS_IN_BATCH
         while not (self._closing and not self._queue):
             if not self._queue:
                 self._wake.clear()
                 await self._wake.wait()
+                most = first_share(len(self._queue))
                 continue
-            self._on_its_way = take_batch(self._queue)
+            self._on_its_way, most = take_batch(self._queue, most), MOST_EVENTS_IN_BATCH
             await self._commit(self._on_its_way)
             self._on_its_way = ()
 

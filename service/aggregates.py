@@ -5,9 +5,8 @@ application's. `events` decides for each; here is what all have in common, so th
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Protocol, TypeGuard, TypeVar
+from typing import Final, NamedTuple, Protocol, TypeGuard, TypeVar
 
 from events import api_secrets, applications, tokens
 from events.api_secrets import ApiSecrets, DesignateWebhookSigner
@@ -49,8 +48,7 @@ class Aggregate(Protocol):
         """Fold one event. Raises ValueError where the log contradicts itself."""
 
 
-@dataclass(frozen=True, slots=True)
-class LoneToken:
+class LoneToken(NamedTuple):
     """An API token, or no token at all."""
 
     state: TokenState | None = None
@@ -87,8 +85,7 @@ class LoneToken:
         return LoneToken(tokens.evolve(self.state, event, organization=organization, actor=actor, at=at))
 
 
-@dataclass(frozen=True, slots=True)
-class Secrets:
+class Secrets(NamedTuple):
     """The API secrets of an organization."""
 
     state: ApiSecrets = api_secrets.NONE
@@ -128,8 +125,7 @@ class Secrets:
         return Secrets(api_secrets.evolve(self.state, event, organization=organization, actor=actor, at=at))
 
 
-@dataclass(frozen=True, slots=True)
-class Application:
+class Application(NamedTuple):
     """An application with its client secret."""
 
     state: ApplicationStream = applications.NONE

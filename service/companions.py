@@ -5,8 +5,7 @@ Must never hold a secret that is neither hashed nor sealed.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from events.entry import NewEvent
 from events.tokens import TokenEvent, TokenState
@@ -20,8 +19,7 @@ from service.seals import seal_row
 Rows = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenChange:
+class TokenChange(NamedTuple):
     """A token that something happened to: before and after, and of which generations its secret is kept."""
 
     event_id: str

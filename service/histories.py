@@ -1,8 +1,7 @@
 """The histories that commands about tokens are decided on. Must never answer with one of another organization."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from events import applications, tokens
 from events.api_secrets import stream_of_api_secrets
@@ -22,8 +21,7 @@ NEW: Final = Version(0)
 NOWHERE: Final = StreamId("token-")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class History:
+class History(NamedTuple):
     """A stream, its version, and what its events amount to."""
 
     stream: StreamId

@@ -19,7 +19,7 @@ from events.refusals import Refusal, RefusalCode, Refused
 from events.statement import Pool
 from events.writer import LogWriter
 from service import vault
-from service.aggregates import Aggregate, Command, DecidedEvent, application_of, token_of
+from service.aggregates import Aggregate, Command, DecidedEvent, LoneToken, application_of, token_of
 from service.authorization import Caller
 from service.barrier import Fence
 from service.companions import rows_of, rows_of_secret, token_changes
@@ -33,6 +33,7 @@ from service.secret_text import SecretText
 LONGEST_IDEMPOTENCY_KEY: Final = 255
 KEY_FIELD: Final = ("input", "idempotencyKey")
 
+NO_TOKEN: Final = LoneToken()
 IssuingCommand = tokens.CreateToken | tokens.RotateToken | applications.CreateApplication
 """What hands over a new secret."""
 UNRESTRICTING: Final = (
@@ -102,15 +103,13 @@ class Issuing:
         bound = self._bind(caller, command, key)
         if isinstance(bound, Refused):
             return bound
-        attempt = dataclasses.replace(self.attempt(caller, command), key=bound)
-        if bound is not None:
-            attempt = dataclasses.replace(attempt, event_id=bound.event_id)
-        if (replayed := await self._replayed(attempt)) is not None:
+        if (replayed := await self._replayed(caller, command, bound)) is not None:
             return replayed
         # Decided once before the hash is paid for; decided again, with the hint, when it is appended.
         aggregate = (await self.history(caller, command)).aggregate
         if isinstance(refused := judge(caller.principal, command, aggregate, now=self.clock()), Refused):
-            return await self._replayed(attempt) or refused  # a twin with the same key may have left no room
+            # A twin with the same key may have left no room for another.
+            return await self._replayed(caller, command, bound) or refused
         with self.keys.writing():
             issued = await vault.issue(
                 self.keys,
@@ -119,45 +118,51 @@ class Issuing:
                 token_id=command.token_id,
                 generation=next_generation(command, aggregate),
             )
-            command = dataclasses.replace(command, hint=issued.hint)
-            return await self.carry_out(dataclasses.replace(attempt, command=command, issued=issued))
+            attempt = Attempt(
+                caller=caller,
+                command=dataclasses.replace(command, hint=issued.hint),
+                event_id=self.new_id("evt") if bound is None else bound.event_id,
+                issued=issued,
+                key=bound,
+            )
+            return await self.carry_out(attempt)
 
     async def carry_out(self, attempt: Attempt) -> Done | Refused:
         """Decide a command, append what it yields, and wait until what it restricts is known everywhere."""
         caller, command = attempt.caller, attempt.command
-        done = Done(token_id="", position=None)
+        met: Aggregate = NO_TOKEN
 
         async def decide() -> Append | Refused | None:
-            nonlocal done
-            history = await self.history(caller, command)
-            done = Done(
-                token_id=token_of(command, history.aggregate) or "",
-                application_id=application_of(command, history.aggregate),
-                position=None,
-            )
-            now = self.clock()
-            decision = judge(caller.principal, command, history.aggregate, now=now)
+            nonlocal met
+            history, now = await self.history(caller, command), self.clock()
+            met = history.aggregate
+            decision = judge(caller.principal, command, met, now=now)
             if isinstance(decision, Refused):
                 return decision
             if not decision:
                 return None
-            bound = await self._bound(attempt, history.aggregate)
-            return self.append(bound, decision, history, now=now)
+            return self.append(await self._bound(attempt, met), decision, history, now=now)
 
         outcome = await carried_out(self.writer, decide)
-        if isinstance(outcome, Refused):  # as above
-            return await self._replayed(attempt) or outcome
-        if outcome is None:
-            return await self._enforced(done, command)
-        if outcome.outcome.is_replay and attempt.key is not None:
-            return await self._replayed(attempt) or conflict()
-        return await self._answered(attempt, done, outcome)
+        if isinstance(outcome, Refused):
+            return await self._replayed(caller, command, attempt.key) or outcome
+        if outcome is not None and outcome.outcome.is_replay and attempt.key is not None:
+            return await self._replayed(caller, command, attempt.key) or conflict()
+        return await self._answered(attempt, met, outcome)
 
-    async def _answered(self, attempt: Attempt, done: Done, committed: Committed) -> Done:
-        secret = None if attempt.issued is None else attempt.issued.secret
-        done = dataclasses.replace(done, position=committed.outcome.organization_position, secret=secret)
+    async def _answered(self, attempt: Attempt, met: Aggregate, committed: Committed | None) -> Done:
+        """Answer what was done, which is nothing where it was so already."""
+        command, issued = attempt.command, attempt.issued
+        done = Done(
+            token_id=token_of(command, met) or "",
+            application_id=application_of(command, met),
+            position=None if committed is None else committed.outcome.organization_position,
+            secret=None if committed is None or issued is None else issued.secret,
+        )
+        if committed is None:
+            return await self._enforced(done, command)
         is_restricting = any(row["restricting"] for row in committed.append.companions.get("revocations", ()))
-        return await self._enforced(done, attempt.command, is_new=True) if is_restricting else done
+        return await self._enforced(done, command, is_new=True) if is_restricting else done
 
     def append(self, attempt: Attempt, decided: tuple[DecidedEvent, ...], history: History, *, now: datetime) -> Append:
         """Write what was decided, and the rows that go with it."""
@@ -213,20 +218,22 @@ class Issuing:
             self.keys, key, principal=(principal.organization, principal.actor.id), command=given
         )
 
-    async def _replayed(self, attempt: Attempt) -> Done | Refused | None:
+    async def _replayed(
+        self, caller: Caller, command: Command, key: vault.IdempotencyKey | None
+    ) -> Done | Refused | None:
         """Answer what the idempotency key led to before, if there is one and it did."""
-        replay = None if attempt.key is None else await vault.find_replay(self.pool, self.keys, attempt.key)
+        replay = None if key is None else await vault.find_replay(self.pool, self.keys, key)
         if replay is None:
             return None
         if not replay.same_input:
             message = "this idempotency key was used with another input: use a new key for a new command"
             return Refused((Refusal(code=RefusalCode.IDEMPOTENCY_KEY_REUSED, message=message, field=KEY_FIELD),))
-        principal, probe = attempt.caller.principal, tokens.RotateToken(token_id=replay.token_id, hint="")
-        aggregate = (await self.history(attempt.caller, probe)).aggregate
+        principal, probe = caller.principal, tokens.RotateToken(token_id=replay.token_id, hint="")
+        aggregate = (await self.history(caller, probe)).aggregate
         state = aggregate.token(replay.token_id)
         if state is None:
             return tokens.not_found()
-        authorise(principal, attempt.command, aggregate)
+        authorise(principal, command, aggregate)
         if replay.secret is not None and (refused := principal.hold_back(state.scopes, KEY_FIELD[-1])):
             return refused
         done = Done(

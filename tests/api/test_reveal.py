@@ -6,9 +6,11 @@ import structlog
 from events.applications import SecretPolicy
 from events.members import MemberRole
 from service.authorization import FRESH_FOR
+from tests.api.browsers import from_page
 from tests.api.conftest import IssuedApplication, Service
 from tests.api.documents import REVEAL, do
 from tests.api.members import ADDRESS, codes, member, revealed, seals
+from tests.api.people import someone
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -42,16 +44,25 @@ async def test_a_secret_that_was_kept_is_shown_again(service: Service) -> None:
 async def test_only_a_member_with_a_fresh_password_is_shown_a_secret(service: Service) -> None:
     """Tokens never, members with an old password not now, members without the scope not at all; nothing is appended."""
     application = await recoverable(service)
-    given = {"input": {"id": application.token_id}}
-    admin = await service.token("*:*", organization=application.organization)
-    stale = await member(service, application.organization, entered_s=FRESH_FOR.total_seconds() + 30)
-    others = [await member(service, application.organization, role) for role in (MemberRole.MEMBER, MemberRole.AUDITOR)]
-    before = await service.decided(application.organization)
+    organization, given = application.organization, {"input": {"id": application.token_id}}
+    admin = await service.token("*:*", organization=organization)
+    stale = await member(service, organization, entered_s=FRESH_FOR.total_seconds() + 30)
+    others = [await member(service, organization, role) for role in (MemberRole.MEMBER, MemberRole.AUDITOR)]
+    before = await service.decided(organization)
     assert (await service.gql(admin.key, REVEAL, given)).codes == REAUTHENTICATE
     assert codes(await stale.execute(REVEAL, given)) == REAUTHENTICATE
     for other in others:
         assert codes(await other.execute(REVEAL, given)) == ["FORBIDDEN"]
-    assert await service.decided(application.organization) == before
+    assert await service.decided(organization) == before
+
+
+async def test_a_page_is_shown_a_secret(service: Service) -> None:
+    """The same over HTTP, with the cookie of a member who has just signed in."""
+    application = await recoverable(service)
+    owner = await someone(service, MemberRole.OWNER, organization=application.organization)
+    answer = await from_page(service, owner, REVEAL, input={"id": application.token_id})
+    assert answer.data["revealSecret"] == {"secret": application.key, "userErrors": []}
+    assert ("TokenRevealed", application.token_id) in await service.decided(application.organization)
 
 
 async def test_a_secret_is_not_shown_to_who_may_do_less(service: Service) -> None:

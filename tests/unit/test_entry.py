@@ -61,7 +61,7 @@ def canonical(value: Any) -> str:  # noqa: ANN401 -- any JSON value
 def test_an_entry_is_canonical(text: str, texts: tuple[str, ...], version: int | None) -> None:
     """Sorted keys, no white space, UTF-8, whole numbers: RFC 8785, so that writing it again gives the same bytes."""
     event = TokenUpdated(token_id="tok_1", name=text, scopes=texts, expires_at=None)
-    entry = written(event, version=version, when=replace(WHEN, request_id=text)).entry
+    entry = written(event, version=version, when=WHEN._replace(request_id=text)).entry
     assert entry == canonical(json.loads(entry)).encode()
     assert entry == orjson.dumps(orjson.loads(entry), option=orjson.OPT_SORT_KEYS)
 
@@ -91,7 +91,7 @@ def test_numbers_that_readers_would_round_are_refused(count: int) -> None:
 def test_what_cannot_be_encoded_is_refused() -> None:
     """Half of a surrogate pair is not text, and never reaches the log's writer."""
     with pytest.raises(TypeError, match="surrogates not allowed"):
-        written(REVOKED, when=replace(WHEN, request_id="\ud800"))
+        written(REVOKED, when=WHEN._replace(request_id="\ud800"))
 
 
 @settings(max_examples=30)

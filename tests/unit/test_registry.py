@@ -202,6 +202,7 @@ def test_a_missing_or_failing_step_is_an_error() -> None:
         (datetime(2026, 1, 1, tzinfo=timezone(timedelta(hours=2))), "2025-12-31T22:00:00.000000Z"),
         (datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC), "9999-12-31T23:59:59.999999Z"),
         (datetime(1, 1, 1, tzinfo=UTC), "0001-01-01T00:00:00.000000Z"),
+        (datetime(1, 1, 1, microsecond=10, tzinfo=UTC), "0001-01-01T00:00:00.000010Z"),
     ],
 )
 def test_instants_have_one_form(at: datetime, text: str) -> None:

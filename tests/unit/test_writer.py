@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from events.batch import MOST_EVENTS_IN_BATCH, Append, Pending, lay_out, take_batch
+from events.batch import MOST_EVENTS_IN_BATCH, WORTH_HALVING, Append, Pending, first_share, lay_out, take_batch
 from events.entry import NewEvent, new_event
 from events.envelope import SYSTEM, Circumstances, StreamId, Version
 from events.statement import Connection
@@ -115,6 +115,14 @@ async def test_a_batch_is_bounded_by_its_events() -> None:
     assert [len(batch) for batch in batches(queued(*small))] == [MOST_EVENTS_IN_BATCH, 1]
     large = [decided(f"l{number}", events=MOST_EVENTS_IN_BATCH) for number in range(2)]
     assert [len(batch) for batch in batches(queued(*large))] == [1, 1]
+
+
+async def test_many_who_come_at_once_go_in_halves() -> None:
+    """A few are sent together; of many, one half is sent and the other gets its turn while that one commits."""
+    assert [first_share(queued) for queued in (1, 2, WORTH_HALVING - 1)] == [1, 2, WORTH_HALVING - 1]
+    queue = queued(*(decided(f"s{number}") for number in range(WORTH_HALVING + 1)))
+    first = take_batch(queue, first_share(len(queue)))
+    assert (len(first), len(take_batch(queue))) == (WORTH_HALVING // 2 + 1, WORTH_HALVING // 2)
 
 
 async def test_what_nobody_waits_for_is_not_sent() -> None:
