@@ -26,7 +26,6 @@ from bench import (
     machine,
     memory,
     pages,
-    people,
     rebuild,
     revocation,
     rungs,
@@ -61,7 +60,6 @@ BENCHMARKS: Final[Mapping[str, Benchmark]] = {
     "trees": trees.run,
     "export": export.run,
     "streams": streams.run,
-    "people": people.run,
     "sign_in": sign_in.run,
 }
 RESULTS: Final = Path(__file__).parent / "RESULTS.md"
