@@ -175,7 +175,7 @@ async def test_guessing_is_stopped_before_it_is_hashed(service: Service) -> None
             assert await own.sign_in(email, SecretText("a wrong password"), address="192.0.2.44") is WRONG
         with pytest.raises(RateLimitedError) as refused:
             await own.sign_in(email, SecretText(PASSWORD), address="192.0.2.44")
-        assert 295 <= refused.value.retry_after_s <= 300
+        assert 240 <= refused.value.retry_after_s <= 300  # less what hashing took so far
     await service.sql("update sign_in_attempts set due_at = due_at - interval '15 minutes'")
     assert await goes_on(service, (await again(service, member)).cookie)
 

@@ -123,14 +123,15 @@ async def test_a_new_stream_is_at_version_0(database: Database, neighbours: int)
     [
         ("tok_live", True),
         ("tok_expiring", True),
-        ("mem_1", True),
+        ("mem_1:1", False),
+        ("ses_1:OWNER", False),
         ("tok_revoked", False),
         ("tok_expired", False),
         ("tok_unknown", False),
     ],
 )
 async def test_who_acts_is_checked_again(database: Database, neighbours: int, acting: str, *, may: bool) -> None:
-    """A token that was revoked, has expired or never was does nothing, whatever the caller believed."""
+    """A token that was revoked, has expired or never was does nothing, nor do members of whom nobody knows."""
     async with database.history() as history, database.pool() as pool:
         await history.token(token("tok_live"))
         await history.token(token("tok_expiring", expires_in=timedelta(days=36500)))
