@@ -85,6 +85,7 @@ class UsageRecorder:
         self._number = 0
         self._overflow: dict[str, datetime] = {}
         self._outbox: deque[Append] = deque()
+        self._flushing = asyncio.Lock()
         self._held_until: dict[str, datetime] = {}
         """Until when an organization's uses may be in memory, by what is known now."""
         self._marked: dict[str, datetime] = {}
@@ -143,16 +144,17 @@ class UsageRecorder:
 
         What was once in the outbox keeps its event ids, so sending it again after an unknown outcome counts it once.
         """
-        await self._send()
-        now = self._clock()
-        await self._fill_outbox(now, everything=everything)
-        await self._mark(now)
-        await self._send()
-        await self._unmark(now, everything=everything)
-        while self._completed:
-            key, credential = next(iter(self._completed.items()))
-            await self._settings.complete_rotation(credential)
-            del self._completed[key]
+        async with self._flushing:  # two that sent the same would each take something off the outbox
+            await self._send()
+            now = self._clock()
+            await self._fill_outbox(now, everything=everything)
+            await self._mark(now)
+            await self._send()
+            await self._unmark(now, everything=everything)
+            while self._completed:
+                key, credential = next(iter(self._completed.items()))
+                await self._settings.complete_rotation(credential)
+                del self._completed[key]
 
     async def sweep_orphans(self) -> None:
         """Turn the markers of processes that are gone into one `UsageGap` each."""
