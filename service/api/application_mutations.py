@@ -8,14 +8,21 @@ from events.tokens import UNCHANGED
 from service.api.applications import Application, application_of
 from service.api.context import Context
 from service.api.enums import Environment, SecretPolicy
-from service.api.nodes import POSITION, USER_ERRORS, Enforcement, UserError, shown_enforcement, user_errors
+from service.api.nodes import (
+    POSITION,
+    USER_ERRORS,
+    Enforcement,
+    UserError,
+    shown_enforcement,
+    shown_position,
+    user_errors,
+)
 from service.api.token_mutations import (
     ENFORCEMENT,
     IDEMPOTENCY_KEY,
     SHOWN_ONCE,
     explicit_nulls,
     optional,
-    position_of,
     secret_of,
 )
 from service.issuing import Done
@@ -127,7 +134,7 @@ async def create_application(context: Context, given_input: CreateApplicationInp
     return CreateApplicationPayload(
         application=await changed(context, outcome),
         secret=secret_of(outcome),
-        position=position_of(outcome),
+        position=shown_position(outcome.position),
         user_errors=[],
     )
 
@@ -146,7 +153,7 @@ async def update_application(context: Context, given_input: UpdateApplicationInp
     if isinstance(outcome, Refused):
         return UpdateApplicationPayload(application=None, position=None, user_errors=user_errors(outcome))
     return UpdateApplicationPayload(
-        application=await changed(context, outcome), position=position_of(outcome), user_errors=[]
+        application=await changed(context, outcome), position=shown_position(outcome.position), user_errors=[]
     )
 
 
@@ -161,7 +168,7 @@ async def delete_application(context: Context, given_input: DeleteApplicationInp
     context.forget()
     return DeleteApplicationPayload(
         deleted_application_id=strawberry.ID(command.application_id),
-        position=position_of(outcome),
+        position=shown_position(outcome.position),
         enforcement=shown_enforcement(outcome.enforcement),
         user_errors=[],
     )

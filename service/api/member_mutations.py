@@ -6,7 +6,15 @@ from events.refusals import Refused
 from service.api.context import Context
 from service.api.enums import MemberRole
 from service.api.members import Member, member_of
-from service.api.nodes import POSITION, USER_ERRORS, Enforcement, UserError, shown_enforcement, user_errors
+from service.api.nodes import (
+    POSITION,
+    USER_ERRORS,
+    Enforcement,
+    UserError,
+    shown_enforcement,
+    shown_position,
+    user_errors,
+)
 from service.member_decisions import MemberDone
 
 ENFORCEMENT = "How it reached every process, if the member may do less than before; null otherwise."
@@ -79,7 +87,7 @@ async def add_member(context: Context, given: AddMemberInput) -> AddMemberPayloa
     return AddMemberPayload(
         member=await changed(context, done),
         one_time_password=None if password is None else password.reveal(),
-        position=position_of(done),
+        position=shown_position(done.position),
         user_errors=[],
     )
 
@@ -91,7 +99,7 @@ async def change_member_role(context: Context, given: ChangeMemberRoleInput) -> 
         return ChangeMemberRolePayload(member=None, position=None, enforcement=None, user_errors=user_errors(done))
     return ChangeMemberRolePayload(
         member=await changed(context, done),
-        position=position_of(done),
+        position=shown_position(done.position),
         enforcement=shown_enforcement(done.enforcement),
         user_errors=[],
     )
@@ -106,7 +114,7 @@ async def remove_member(context: Context, given: RemoveMemberInput) -> RemoveMem
         )
     return RemoveMemberPayload(
         removed_member_id=strawberry.ID(done.member_id),
-        position=position_of(done),
+        position=shown_position(done.position),
         enforcement=shown_enforcement(done.enforcement),
         user_errors=[],
     )
@@ -115,8 +123,3 @@ async def remove_member(context: Context, given: RemoveMemberInput) -> RemoveMem
 async def changed(context: Context, done: MemberDone) -> Member | None:
     """Read the member that a command was about, as it is now."""
     return member_of(await context.services.queries.members.changed(context.caller.principal, done.member_id))
-
-
-def position_of(done: MemberDone) -> str | None:
-    """Write the position of a command's last event."""
-    return None if done.position is None else str(done.position)

@@ -5,6 +5,7 @@ from typing import Final
 import strawberry
 
 from events.envelope import Actor as ActorOfEvent
+from events.envelope import OrganizationPosition
 from events.refusals import Refused
 from service.api.context import ApiInfo
 from service.api.enums import ActorKind
@@ -75,6 +76,11 @@ def shown_enforcement(fence: Fence | None) -> Enforcement | None:
         waited_out=fence.waited_out,
         took_ms=fence.took_ms,
     )
+
+
+def shown_position(position: OrganizationPosition | None) -> str | None:
+    """Show where a command's last event is, if there is one."""
+    return None if position is None else str(position)
 
 
 def user_errors(refused: Refused) -> list[UserError]:

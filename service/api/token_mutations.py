@@ -10,7 +10,15 @@ from events.api_secrets import DesignateWebhookSigner
 from events.refusals import Refused, invalid
 from events.token_kinds import TokenKind
 from service.api.context import Context
-from service.api.nodes import POSITION, USER_ERRORS, Enforcement, UserError, shown_enforcement, user_errors
+from service.api.nodes import (
+    POSITION,
+    USER_ERRORS,
+    Enforcement,
+    UserError,
+    shown_enforcement,
+    shown_position,
+    user_errors,
+)
 from service.api.scalars import camel_case, given
 from service.api.tokens import Token, token_of
 from service.issuing import Done
@@ -163,7 +171,7 @@ async def create_token(context: Context, given_input: CreateTokenInput) -> Creat
     return CreateTokenPayload(
         token=await changed(context, outcome),
         secret=secret_of(outcome),
-        position=position_of(outcome),
+        position=shown_position(outcome.position),
         user_errors=[],
     )
 
@@ -182,7 +190,7 @@ async def rotate_token(context: Context, given_input: RotateTokenInput) -> Rotat
     return RotateTokenPayload(
         token=await changed(context, outcome),
         secret=secret_of(outcome),
-        position=position_of(outcome),
+        position=shown_position(outcome.position),
         enforcement=shown_enforcement(outcome.enforcement),
         user_errors=[],
     )
@@ -266,12 +274,7 @@ async def answered(
     """Lay out what every payload without a secret holds."""
     if isinstance(outcome, Refused):
         return None, None, None, user_errors(outcome)
-    return await changed(context, outcome), position_of(outcome), shown_enforcement(outcome.enforcement), []
-
-
-def position_of(done: Done) -> str | None:
-    """Write the position of a command's last event."""
-    return None if done.position is None else str(done.position)
+    return await changed(context, outcome), shown_position(outcome.position), shown_enforcement(outcome.enforcement), []
 
 
 def secret_of(done: Done) -> str | None:
