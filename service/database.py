@@ -64,8 +64,12 @@ class Database:
             timeout=CONNECT_TIMEOUT_S,
             command_timeout=COMMAND_TIMEOUT_S,
         )
-        if connection.get_server_version().major >= FIRST_WITH_TRANSACTION_TIMEOUT:
-            await connection.execute(LIMIT_TRANSACTIONS.text, str(STATEMENT_TIMEOUT_MS))
+        try:
+            if connection.get_server_version().major >= FIRST_WITH_TRANSACTION_TIMEOUT:
+                await connection.execute(LIMIT_TRANSACTIONS.text, str(STATEMENT_TIMEOUT_MS))
+        except BaseException:  # whoever asked for it waits no longer, or it broke: nobody else would end it
+            connection.terminate()
+            raise
         return connection
 
     @asynccontextmanager
