@@ -3,7 +3,8 @@
 A lock taken per event costs one flush to disk per event, so callers queue and the writer sends what has queued while
 its previous commit ran as one call of `append_events`: one commit, one flush, no client round trip while the log's lock
 is held. A connection that dies after the send is replaced and the identical batch sent again: event ids are checked
-before versions, so either copy wins once.
+before versions, so either copy wins once. What has queued meanwhile waits for that, and is refused at once only when
+there is no other connection to be had.
 """
 
 import asyncio
@@ -165,14 +166,15 @@ class LogWriter:
                 if not may_be_done:
                     fail(batch, LogUnavailableError(f"the database cannot be reached: {type(error).__name__}"))
                     return
-                await self._pause()
+                fail(self._queue, LogUnavailableError("the database connection was lost"))
+                await asyncio.sleep(RECONNECT_PAUSE_S)
                 continue
             try:
                 self._answer(batch, await self._send(connection, [pending.append for pending in batch]))
             except CONNECTION_LOST:
                 may_be_done = True
                 self._drop_connection()
-                await self._pause()
+                await asyncio.sleep(RECONNECT_PAUSE_S)
             except Exception as error:  # noqa: BLE001 -- told to its caller, and never the end of the writer
                 await self._reject(batch, error, may_be_done=may_be_done)
                 return
@@ -188,10 +190,6 @@ class LogWriter:
         if row["head"] + layout.events > self._partitions_end - self._partition_size // 2:
             self._partitions_end = 0
         return outcomes_of(row, appends, layout)
-
-    async def _pause(self) -> None:
-        fail(self._queue, LogUnavailableError("the database connection was lost"))
-        await asyncio.sleep(RECONNECT_PAUSE_S)
 
     async def _reject(self, batch: Sequence[Pending], error: Exception, *, may_be_done: bool) -> None:
         if may_be_done and len(batch) == 1:

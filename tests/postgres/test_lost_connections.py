@@ -86,20 +86,37 @@ async def test_a_cancelled_caller_harms_nobody(database: Database) -> None:
 
 
 async def test_a_batch_cut_off_is_sent_again(database: Database) -> None:
-    """A connection that ends while a batch waits for the lock is replaced, and the batch wins once."""
-    appends = [decided(f"tok_{number}") for number in range(3)]
+    """A connection that ends while a batch waits for the lock is replaced, and it and what waits behind it win once."""
+    *appends, waiting = (decided(f"tok_{number}") for number in range(4))
     async with writer_of(database) as writer, database.pool() as pool:
         async with locked(database) as owner:
             tasks = [asyncio.create_task(writer.append(append)) for append in appends]
             await wait_for_lock(owner)
-            queued = asyncio.create_task(writer.append(decided("tok_queued")))
+            queued = asyncio.create_task(writer.append(waiting))
             await asyncio.sleep(0)  # its turn
+            await pool.execute(TERMINATE)
+            await wait_for_lock(owner)
+            assert not queued.done()
+        assert all(isinstance(outcome, Appended) for outcome in await asyncio.gather(*tasks, queued))
+        assert await in_log(pool) == ids([*appends, waiting])
+
+
+async def test_what_waits_is_told_when_no_connection_is_left(database: Database) -> None:
+    """When a batch is cut off and there is no other connection, what has not been sent is refused without waiting."""
+    async with writer_of(database) as writer, database.pool() as pool:
+        async with locked(database) as owner:
+            sent = asyncio.create_task(writer.append(decided("tok_1")))
+            await wait_for_lock(owner)
+            queued = asyncio.create_task(writer.append(decided("tok_2")))
+            await asyncio.sleep(0)  # its turn
+            name = await owner.fetchval("select current_database()")
+            await owner.execute(f"alter database {name} connection limit 0")
             await pool.execute(TERMINATE)
             with pytest.raises(LogUnavailableError, match="connection was lost"):
                 await queued
-            await wait_for_lock(owner)
-        assert all(isinstance(outcome, Appended) for outcome in await asyncio.gather(*tasks))
-        assert await in_log(pool) == ids(appends)
+            assert not sent.done()
+            await owner.execute(f"alter database {name} connection limit -1")
+        assert isinstance(await sent, Appended)
 
 
 async def commands(writer: LogWriter, token: str, answers: dict[str, str], stop: asyncio.Event) -> None:
