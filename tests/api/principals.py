@@ -3,6 +3,7 @@
 import tomllib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -10,7 +11,7 @@ from events.applications import SecretPolicy
 from events.members import MemberRole
 from events.scopes import RESERVED
 from events.token_kinds import TokenKind
-from tests.api.conftest import Answer, Issued, Json, Service
+from tests.api.conftest import Answer, Issued, Json, Service, eventually
 from tests.api.documents import create, do
 from tests.api.front_end import PASSWORD, FrontEnd, invited, person
 from tests.api.members import session_of
@@ -71,6 +72,7 @@ async def make_world(service: Service) -> World:
     """Make an organization with one of everything."""
     root = await service.token("*:*", name="the root token")
     owner = await person(service, MemberRole.OWNER, root.organization)
+    await eventually(partial(signed_in, service, root, owner.id))
     made = await owner.browser.ask('mutation { createToken(input: {name: "the target"}) { token { id } } }')
     target = made.data["createToken"]["token"]["id"]
     rotated = (await create(service, root, name="rotated", scopes=[]))["token"]["id"]
@@ -94,6 +96,13 @@ async def make_world(service: Service) -> World:
         "manager": manager.id,
     }
     return World(service=service, organization=root.organization, email=owner.email, root=root, fixed=fixed)
+
+
+async def signed_in(service: Service, root: Issued, member_id: str) -> bool:
+    """Say whether a member's sign-in is shown: it follows in a moment, and would change what there is to see."""
+    document = "query ($id: ID!) { node(id: $id) { ... on Member { lastSignedInAt } } }"
+    node = (await service.gql(root.key, document, {"id": member_id})).data["node"]
+    return node["lastSignedInAt"] is not None
 
 
 async def acting(world: World, name: str) -> Acting:
