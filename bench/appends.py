@@ -16,7 +16,7 @@ from bench.report import Section, Target, ratios
 from bench.server import Server
 from events.batch import Appended
 from service.authorization import Principal
-from service.entrances import Core
+from service.core import Core
 
 CONNECTIONS: Final = 32
 ALONE, SOME, MANY = "the log, 1 caller", "the log, 32 callers", "the log, 256 callers"

@@ -12,7 +12,8 @@ from service.api.execution import Execution, Executor, GraphQLRequest, Way
 from service.api.limits import Limits
 from service.api.schema import make_schema
 from service.authorization import Caller, Principal
-from service.entrances import Core, Entrances
+from service.core import Core
+from service.entrances import Entrances
 from service.queries import Queries
 
 SIZE: Final = 50

@@ -18,7 +18,7 @@ import uvloop
 from bench.processes import resident_mb
 from bench.server import Server
 from events.export import Asked
-from service.app import open_signer
+from service.core import open_signer
 from service.database import open_database
 from service.export_files import open_output
 from service.export_reader import open_export

@@ -21,7 +21,7 @@ from events.tokens import TokenCreated, TokenEvent, TokenRevoked, TokenRotated, 
 from events.usage import TokenUsed, stream_of
 from projections.tokens import row_json
 from service.authorization import Principal
-from service.entrances import Core
+from service.core import Core
 
 DATABASE: Final = "history"
 BEGAN: Final = datetime(2025, 1, 1, tzinfo=UTC)

@@ -18,7 +18,7 @@ from events.token_kinds import TokenKind, stream_of_api_token
 from events.tokens import TokenState
 from projections.tokens import row_json
 from service.authorization import Principal, operator, token_principal
-from service.entrances import Core
+from service.core import Core
 from service.secret_text import SecretText
 from service.vault import DIGEST_PREFIX_BYTES, Issued
 

@@ -14,7 +14,8 @@ from bench.verifying import entrances_of
 from events.token_kinds import TokenKind
 from events.tokens import CreateToken
 from service.authorization import Principal, operator
-from service.entrances import Core, Entrances
+from service.core import Core
+from service.entrances import Entrances
 from service.issuing import Done
 from service.secret_text import SecretText
 

@@ -18,7 +18,8 @@ from events.refusals import Refused
 from events.token_kinds import TokenKind
 from events.tokens import CreateToken
 from service.authorization import operator
-from service.entrances import Core, Entrances
+from service.core import Core
+from service.entrances import Entrances
 from service.secret_format import DEFAULT_PREFIX, generate
 from service.usage import recording
 

@@ -13,8 +13,7 @@ import asyncpg
 from bench import processes
 from events.statement import Connection
 from service import embedded_postgres
-from service.app import open_core
-from service.entrances import Core
+from service.core import Core, open_core
 from service.settings import Settings, load
 
 NOT_DISKS = frozenset({"tmpfs", "ramfs", "devtmpfs"})

@@ -27,7 +27,7 @@ from events.refusals import Refused
 from events.token_kinds import TokenKind
 from events.tokens import CreateToken
 from service.authorization import operator
-from service.entrances import Core
+from service.core import Core
 
 SLIM: Final = "position type subjectId"
 TIMED: Final = "position type subjectId recordedAt"

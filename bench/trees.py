@@ -24,7 +24,7 @@ from events.tiles import TILE_BYTES, WIDTH, Place, pieces, tails
 from events.tree_growth import grow
 from events.trees import OPERATOR, prove_consistency, prove_inclusion, prove_inclusions, root_at, tree_size
 from service.authorization import Principal
-from service.entrances import Core
+from service.core import Core
 from service.host_checkpoint import FILE_NAME, HostCheckpoint
 from service.tree_keeper import TreeKeeper
 

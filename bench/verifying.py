@@ -7,7 +7,8 @@ from typing import Final
 
 from projections.runner import CatchUp
 from service.app import make_entrances, open_node
-from service.entrances import Core, Entrances
+from service.core import Core
+from service.entrances import Entrances
 from service.tree_keeper import TreeKeeper
 
 PATIENCE_S: Final = 30.0

@@ -9,38 +9,25 @@ from typing import Final
 from aiohttp import web
 from prometheus_client import generate_latest
 
-from events.log import Installation
-from events.statement import Pool
-from events.writer import LogWriter
 from projections.runner import CatchUp
-from service import vault
 from service.api.context import Context, Services
 from service.api.execution import Executor
 from service.authorization import Caller, Principal, Visitor
 from service.availability import LONGEST_VERIFICATION_S, RETRY_AFTER_S, UNAVAILABLE, is_unavailable
 from service.cookie_entrance import CookieEntrance
+from service.core import Core
 from service.credential import ANYTHING, Credential, Verification, Wanted
 from service.credential_reader import CredentialReader
-from service.database import Database
-from service.database_clock import DatabaseClock
 from service.enforcement import Enforcer
-from service.growth import Growth
-from service.hashing import HashingPool
-from service.host_checkpoint import HostCheckpoint
 from service.lease import Node
 from service.lease_keeper import LeaseKeeper
-from service.listening import Requests
-from service.member_commands import MemberCommands
 from service.member_sessions import MemberSessions
 from service.metrics import Metrics
-from service.organization_commands import OrganizationCommands
 from service.pacing import Pace
+from service.requests import Requests
 from service.sessions import Session, Sessions, presented_to
-from service.settings import Settings
-from service.signing import Signer
 from service.streams import Streams
 from service.tail import Tail
-from service.token_commands import TokenCommands
 from service.tree_keeper import TreeKeeper
 from service.verified_cache import VerifiedCache
 from service.verify import Verifier
@@ -49,26 +36,6 @@ from service.web.address import client_address
 from service.web.credentials import CredentialError, Nobody, is_presented, presented_key
 
 LONGEST_LAG_S: Final = 1.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Core:
-    """What every way of running shares: the database, the writer, and the commands on it."""
-
-    settings: Settings
-    database: Database
-    pool: Pool
-    writer: LogWriter
-    growth: Growth
-    hashing: HashingPool
-    keys: vault.Keys
-    installation: Installation
-    commands: TokenCommands
-    members: MemberCommands
-    organizations: OrganizationCommands
-    clock: DatabaseClock
-    signer: Signer
-    host: HostCheckpoint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

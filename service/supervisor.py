@@ -15,12 +15,12 @@ import click
 import structlog
 from prometheus_client.core import CounterMetricFamily
 
-from service.app import first_token, open_core
 from service.channel import ChannelError
+from service.core import first_token, open_core
 from service.database import open_database
-from service.listening import bound_slots, url_of
 from service.settings import Settings
 from service.slots import Process, Slot, WorkersError
+from service.sockets import bound_slots, url_of
 from service.worker_metrics import merged
 
 METRICS_WITHIN_S: Final = 2.0

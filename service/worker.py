@@ -21,7 +21,8 @@ from service.app import Expose, serving_on
 from service.channel import Channel, ChannelError, open_channel
 from service.cli.running import run, tell_signals
 from service.entrances import Entrances
-from service.listening import Door, first_of
+from service.listening import Door
+from service.requests import first_of
 from service.settings import Settings
 
 ASK_WITHIN_S: Final = 5.0

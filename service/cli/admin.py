@@ -7,10 +7,9 @@ from events.members import MemberRole
 from events.token_kinds import TokenKind
 from events.tokens import CreateToken
 from projections.organizations import find_organization
-from service.app import open_core
 from service.authorization import operator
 from service.cli.running import DATABASE_OPTIONS, KEY_OPTIONS, accepted, examples, run, settings_options
-from service.entrances import Core
+from service.core import Core, open_core
 from service.member_decisions import MemberDone
 from service.settings import Settings
 

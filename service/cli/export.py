@@ -11,10 +11,10 @@ import click
 from events.export import AT_ONCE, Asked
 from events.export_format import Manifest
 from events.identifiers import prefix_of
-from service.app import open_signer
 from service.availability import UNAVAILABLE
 from service.cli.progress import Progress
 from service.cli.running import DATABASE_OPTIONS, examples, run, settings_options
+from service.core import open_signer
 from service.database import open_database, prepare
 from service.export_files import open_output
 from service.exporting import Exporter

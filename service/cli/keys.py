@@ -8,11 +8,10 @@ from typing import Final
 import click
 
 from events.statement import Pool
-from service.app import key_files, key_follower, open_core
 from service.cli.running import DATABASE_OPTIONS, KEY_OPTIONS, examples, run, settings_options
+from service.core import Core, key_files, key_follower, open_core
 from service.database import Database, open_database, prepare
 from service.enforcement import Enforcer
-from service.entrances import Core
 from service.key_following import KINDS, KeyFollower
 from service.key_rotation import Rotation, begin, reseal_everything, switch
 from service.key_usage import Holder, KeyOnRecord, count_uses, find_holders, find_keys

@@ -14,8 +14,8 @@ from events.checkpoint import CheckpointError, encode
 from events.identifiers import prefix_of
 from events.tlog_proof import parse_tlog_proof
 from events.trees import OPERATOR
-from service.app import open_core
 from service.cli.running import DATABASE_OPTIONS, KEY_OPTIONS, examples, run, settings_options
+from service.core import open_core
 from service.log_key import verify
 from service.settings import Settings
 from service.signing import NotSignedError

@@ -27,11 +27,11 @@ from service.embedded_postgres import EmbeddedPostgresError
 from service.host_checkpoint import HostCheckpointError
 from service.key_rotation import RotationError
 from service.keyring import KeyFileError
-from service.listening import ListenError
 from service.logs import configure_logs
 from service.settings import OPTIONS, Settings, SettingsError, load
 from service.signing import NotSignedError
 from service.slots import WorkersError
+from service.sockets import ListenError
 
 __all__ = ["DATABASE_OPTIONS", "KEY_OPTIONS", "accepted", "examples", "run", "settings_options", "tell_signals"]
 

@@ -12,8 +12,8 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.log import server_logger
 
-from service.listening import Requests
 from service.metrics import Metrics
+from service.requests import Requests
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 UNKNOWN_ROUTE: Final = "unknown"

@@ -9,7 +9,7 @@ import re
 from enum import Enum, auto
 from typing import Final, NamedTuple
 
-from service.listening import is_loopback
+from service.sockets import is_loopback
 from service.web.credentials import Headers
 
 SAME_ORIGIN: Final = "same-origin"

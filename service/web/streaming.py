@@ -8,7 +8,7 @@ from typing import Final
 from aiohttp import web
 
 from service.api.execution import Executor
-from service.listening import Requests
+from service.requests import Requests
 from service.sessions import Session
 from service.streams import Streams
 

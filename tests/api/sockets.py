@@ -11,7 +11,7 @@ from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType, web
 from aiohttp.test_utils import TestServer
 
 from service.app import streaming_of
-from service.listening import Requests
+from service.requests import Requests
 from service.web.graphql import GraphQLEndpoint, routes
 from service.web.outlet import Outlet
 from service.web.streaming import Rhythm

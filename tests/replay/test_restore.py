@@ -12,10 +12,9 @@ from events.log import read_head
 from events.token_kinds import TokenKind
 from events.tokens import CreateToken
 from events.trees import OPERATOR, root_at
-from service.app import open_core
 from service.authorization import operator
+from service.core import Core, open_core
 from service.cursors import Cursors, ExpiredCursorError
-from service.entrances import Core
 from service.log_key import verify
 from service.settings import load
 from service.tree_keeper import TreeKeeper

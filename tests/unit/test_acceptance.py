@@ -14,8 +14,8 @@ from aiohttp.test_utils import make_mocked_request
 from events.applications import Environment
 from events.token_kinds import TokenKind
 from service.credential import UNKNOWN, Credential, Verification, Wanted
-from service.listening import Requests
 from service.metrics import new_metrics
+from service.requests import Requests
 from service.web.acceptance import Acceptance
 from service.web.answers import Surroundings
 from service.web.verification import VerifyEndpoint, routes
