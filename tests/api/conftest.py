@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import shutil
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
@@ -29,6 +28,7 @@ from service.entrances import Entrances
 from service.hashing import SMALL, Cost
 from service.secret_format import generate
 from service.settings import load
+from tests.places import short_directory
 
 PATIENCE_S: Final = 10.0
 CHEAP: Final = Cost(hasher=SMALL.hasher, most_memory_kib=131_072, most_passes=6, most_lanes=8)
@@ -193,21 +193,20 @@ async def eventually(probe: Callable[[], Awaitable[Found | None]]) -> Found:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Service]:
+async def running() -> AsyncIterator[Service]:
     """Run a service: uses are written at once, commands need not reach the disk, passwords are cheap to hash."""
-    data_dir = tmp_path_factory.mktemp("api")
-    postgres = await asyncio.to_thread(embedded_postgres.start, data_dir)
-    try:
-        connection = await asyncpg.connect(postgres.owner_dsn)
-        await connection.execute("alter database entri set synchronous_commit = off")
-        await connection.close()
-        settings = load({}, {"data_dir": str(data_dir), "port": "0", "usage_window_s": "0", "drain_s": "1"})
-        async with serving(settings) as (entrances, url, _), ClientSession() as session:
-            entrances.services.members.passwords._hashing._cost = CHEAP
-            yield Service(entrances=entrances, url=url, session=session, owner_dsn=postgres.owner_dsn)
-    finally:
-        await asyncio.to_thread(postgres.release)
-        shutil.rmtree(postgres.cluster_path)  # root's is outside of what pytest clears away
+    with short_directory() as data_dir:
+        postgres = await asyncio.to_thread(embedded_postgres.start, data_dir)
+        try:
+            connection = await asyncpg.connect(postgres.owner_dsn)
+            await connection.execute("alter database entri set synchronous_commit = off")
+            await connection.close()
+            settings = load({}, {"data_dir": str(data_dir), "port": "0", "usage_window_s": "0", "drain_s": "1"})
+            async with serving(settings) as (entrances, url, _), ClientSession() as session:
+                entrances.services.members.passwords._hashing._cost = CHEAP
+                yield Service(entrances=entrances, url=url, session=session, owner_dsn=postgres.owner_dsn)
+        finally:
+            await asyncio.to_thread(postgres.release)
 
 
 @pytest.fixture

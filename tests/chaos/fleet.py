@@ -22,7 +22,8 @@ from service.embedded_postgres import EmbeddedPostgres
 from tests.chaos.history import ACCEPTED
 from tests.chaos.keep_alive import Client, get
 from tests.chaos.proxy import Proxy
-from tests.cli.processes import MODULE, Process, data_directory, postmaster_pid
+from tests.cli.processes import MODULE, Process, postmaster_pid
+from tests.places import data_directory
 
 COUNT: Final = 4
 SKEWED: Final = 1

@@ -2,17 +2,15 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final, Self, TypeVar
@@ -207,25 +205,3 @@ def postmaster_pid(data_dir: Path) -> int | None:
     with suppress(FileNotFoundError, IndexError):
         return int((data_dir / "postgresql" / "postmaster.pid").read_text().splitlines()[0])
     return None
-
-
-def fast_place() -> str | None:
-    """Choose memory, where fsync costs nothing and killed processes lose no more than on a disk, if it is as good."""
-    memory = Path("/dev/shm")
-    if not os.access(memory, os.W_OK) or os.statvfs(memory).f_flag & os.ST_NOEXEC:
-        return None
-    return str(memory) if shutil.disk_usage(memory).free > 2**30 else None
-
-
-@contextmanager
-def data_directory() -> Iterator[Path]:
-    """Make a data directory that the server's user reaches, and stop whatever a failed test left running in it."""
-    path = Path(tempfile.mkdtemp(prefix="entri-test-", dir=fast_place()))
-    path.chmod(0o755)
-    try:
-        yield path / "data"
-    finally:
-        for pid_file in path.rglob("postmaster.pid"):
-            with suppress(ProcessLookupError, FileNotFoundError):
-                os.kill(int(pid_file.read_text().splitlines()[0]), signal.SIGQUIT)
-        shutil.rmtree(path)

@@ -12,7 +12,8 @@ from click.testing import CliRunner
 from service.api.schema import make_schema
 from service.cli import main
 from service.log_key import verify
-from tests.cli.processes import MODULE, Process, Service, ask, create_token, data_directory, entri
+from tests.cli.processes import MODULE, Process, Service, ask, create_token, entri
+from tests.places import data_directory
 
 ORGANIZATION = re.compile(r"org_[0-9a-z]{26}\n")
 

@@ -12,7 +12,8 @@ import pytest
 from click.testing import CliRunner
 
 from service.cli import main
-from tests.cli.processes import ENTRI, Process, Service, create_token, data_directory, entri
+from tests.cli.processes import ENTRI, Process, Service, create_token, entri
+from tests.places import data_directory
 
 QUIETLY = ("--log-level", "warning")
 

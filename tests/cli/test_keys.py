@@ -21,7 +21,8 @@ from service.seals import seal_row
 from service.secret_text import SecretText
 from service.vault import Keys
 from tests.cli.database_values import value
-from tests.cli.processes import Answer, Process, Service, ask, create_token, data_directory, entri, eventually
+from tests.cli.processes import Answer, Process, Service, ask, create_token, entri, eventually
+from tests.places import data_directory
 
 CREATE = """
 mutation($key: String!) { createToken(input: {name: "a token", idempotencyKey: $key}) { token { id } secret } }

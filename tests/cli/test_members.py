@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.processes import Ended, Service, data_directory, entri
+from tests.cli.processes import Ended, Service, entri
+from tests.places import data_directory
 
 ONE_TIME = re.compile(r"[2-9a-z]{5}(-[2-9a-z]{5}){4}\n")
 WHOSE = re.compile(r"^member: (mem_[0-9a-z]{26})$", re.MULTILINE)

@@ -15,11 +15,11 @@ from tests.cli.processes import (
     Service,
     ask,
     create_token,
-    data_directory,
     entri,
     eventually,
     postmaster_pid,
 )
+from tests.places import data_directory
 
 FIRST_TOKEN = re.compile(r"bootstrap token: (entri_[0-9A-Za-z]{49})\n")
 

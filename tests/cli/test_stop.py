@@ -11,7 +11,8 @@ import pytest
 
 from service import embedded_postgres
 from tests.cli.database_values import USES, value
-from tests.cli.processes import Service, ask, create_token, data_directory, eventually, postmaster_pid
+from tests.cli.processes import Service, ask, create_token, eventually, postmaster_pid
+from tests.places import data_directory
 
 BODY = b'{"query":"{ viewer { scopes } }"}'
 

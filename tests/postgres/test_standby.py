@@ -18,7 +18,7 @@ from service import embedded_postgres
 from service.embedded_postgres import EmbeddedPostgres
 from service.generations import settled
 from service.signing import NotSignedError, SignedCheckpoint, Signer
-from tests.cli.processes import data_directory
+from tests.places import data_directory
 from tests.postgres.conftest import LAYERS, Database
 from tests.postgres.logs import append, signer_of
 

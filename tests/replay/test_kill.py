@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Final
 
 from service import embedded_postgres
-from tests.cli.processes import Service, data_directory, postmaster_pid
+from tests.cli.processes import Service, postmaster_pid
+from tests.places import data_directory
 from tests.replay.audit import audit
 from tests.replay.follow import Follower, history
 from tests.replay.load import Client, Target, patient_session

@@ -12,7 +12,8 @@ import asyncpg
 import pytest
 
 from service import embedded_postgres
-from tests.cli.processes import Answer, Service, ask, create_token, data_directory, eventually, postmaster_pid
+from tests.cli.processes import Answer, Service, ask, create_token, eventually, postmaster_pid
+from tests.places import data_directory
 
 USES = """
 select coalesce(sum((convert_from(entry, 'UTF8')::json -> 'payload' ->> 'count')::integer), 0)

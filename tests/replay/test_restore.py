@@ -18,7 +18,7 @@ from service.cursors import Cursors, ExpiredCursorError
 from service.log_key import verify
 from service.settings import load
 from service.tree_keeper import TreeKeeper
-from tests.cli.processes import data_directory
+from tests.places import data_directory
 
 ORGANIZATION = "org_01jd0000000000000000000000"
 

@@ -12,7 +12,8 @@ from typing import Final
 import asyncpg
 
 from service import embedded_postgres
-from tests.cli.processes import Service, data_directory
+from tests.cli.processes import Service
+from tests.places import data_directory
 from tests.replay.follow import Follower, history
 from tests.replay.load import Client, Target, patient_session
 
