@@ -12,7 +12,7 @@ HERE: Final = Path(__file__).parent
 GO_PACKAGES: Final = ("golang-go", "golang-golang-x-mod-dev")
 GO_SOURCES: Final = Path("/usr/share/gocode")
 """Where Debian keeps the sources of Go packages."""
-_QUIETLY: Final = ("--quiet", "--disable-pip-version-check", "--require-hashes")
+_QUIETLY: Final = ("--quiet", "--disable-pip-version-check", "--no-deps", "--require-hashes")
 
 
 def install(folder: Path) -> None:
