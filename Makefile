@@ -50,7 +50,7 @@ chaos: $(VENV)/.installed  ## revocation under faults until a million verificati
 chaos-teeth: $(VENV)/.installed  ## leave out one rule of the protocol after the other: each has to be noticed
 	$(BIN)/python -m tests.chaos.teeth $(ARGS)
 
-clients: $(VENV)/.installed  ## GraphQL clients from npm and PyPI, each in its own environment (needs Node.js and npm)
+clients: $(VENV)/.installed  ## GraphQL clients from npm and PyPI, and a browser, each in its own environment (needs Node.js and npm)
 	$(BIN)/python -m tests.clients $(ARGS)
 
 gateways: $(VENV)/.installed  ## nginx and Caddy (and Envoy where it is) as the docs configure them; as root, installs them

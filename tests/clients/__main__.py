@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Iterable
 from typing import Final
 
+from tests.clients.browsing import check_browser
 from tests.clients.environments import HERE, generate, install, program
 from tests.clients.pages import check_page
 from tests.clients.playing import Running, play
@@ -25,12 +26,12 @@ CLIENTS: Final = {
     "ariadne-codegen": ("ariadne-codegen",),
 }
 """Each with its folder and what its program is called with."""
-CHECKS: Final = {"page": check_page, "proofs": check_proofs}
+CHECKS: Final = {"page": check_page, "proofs": check_proofs, "browser": check_browser}
 """What else there is, by the words that choose it."""
 
 
 def main(wanted: list[str]) -> int:
-    """Run the clients whose names hold one of the words, `page`, `proofs`, or everything; answers the exit code."""
+    """Run the clients whose names hold one of the words, checks that are one, or everything; answers the exit code."""
     if missing := [each for each in ("node", "npm") if shutil.which(each) is None]:
         sys.exit(f"missing: {', '.join(missing)}. The clients need Node.js 20 or later, and npm.")
     chosen = {name: way for name, way in CLIENTS.items() if not wanted or any(word in name for word in wanted)}
@@ -43,7 +44,7 @@ def main(wanted: list[str]) -> int:
             command = [*program(HERE / folder, "client"), *arguments]
             played = play(command, HERE / folder, service, service.new_key(name))
             problems[name] = played.problem
-            print(f"{name:20}{played.line}", flush=True)
+            print(f"{name:24}{played.line}", flush=True)
         for name, check in CHECKS.items():
             if not wanted or name in wanted:
                 problems |= _told(name, check(service))
@@ -58,7 +59,7 @@ def _told(part: str, checked: Iterable[tuple[str, str | None]]) -> dict[str, str
     try:
         for name, problem in checked:
             problems[name] = problem
-            print(f"{name:20}{'ok' if problem is None else 'FAILED'}", flush=True)
+            print(f"{name:24}{'ok' if problem is None else 'FAILED'}", flush=True)
     except Exception:  # noqa: BLE001 - whatever broke is told with the rest
         problems[part] = traceback.format_exc()
         print(f"{part:20}FAILED", flush=True)

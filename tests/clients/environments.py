@@ -37,11 +37,23 @@ def generate(folder: Path) -> None:
 
 def install_go() -> bool:
     """Install Go and golang.org/x/mod from Debian's packages if this is root; say whether they are there."""
-    if not _has_go() and os.geteuid() == 0 and shutil.which("apt-get"):
-        quietly = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        for command in (["update"], ["install", "--no-install-recommends", *GO_PACKAGES]):
-            subprocess.run(["apt-get", "-qq", *command], check=False, env=quietly, stdout=subprocess.DEVNULL)
+    if not _has_go():
+        _install_packages(GO_PACKAGES)
     return _has_go()
+
+
+def install_chromium() -> str | None:
+    """Install Chromium from Debian's packages if this is root; answers its program, None where there is none."""
+    if shutil.which("chromium") is None:
+        _install_packages(("chromium",))
+    return shutil.which("chromium")
+
+
+def _install_packages(packages: Sequence[str]) -> None:
+    if os.geteuid() == 0 and shutil.which("apt-get"):
+        quietly = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        for command in (["update"], ["install", "--no-install-recommends", *packages]):
+            subprocess.run(["apt-get", "-qq", *command], check=False, env=quietly, stdout=subprocess.DEVNULL)
 
 
 def program(folder: Path, name: str) -> list[str]:

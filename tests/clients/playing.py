@@ -91,9 +91,9 @@ class Played:
         return "\n".join([*whys, self.output, f"it ended with {self.code}"])
 
 
-def play(command: Sequence[str], folder: Path, service: Running, key: str) -> Played:
+def play(command: Sequence[str], folder: Path, service: Running, key: str, **variables: str) -> Played:
     """Run a client to its end."""
-    environment = {**os.environ, "SERVICE_URL": service.url, "SERVICE_KEY": key}
+    environment = {**os.environ, "SERVICE_URL": service.url, "SERVICE_KEY": key, **variables}
     played = Played()
     with subprocess.Popen(
         command, cwd=folder, env=environment, text=True,
