@@ -1,7 +1,9 @@
 """The database as the service opens it: as whom, with which settings, and what is said when it cannot be."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
 import asyncpg
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from events.statement import Connection
 
 LOCKED = "hush-the-password"
+OPEN = "select count(*) from pg_stat_activity where application_name = 'impatient'"
+STEPS = 200
 
 
 def settings_for(database_url: str, owner_database_url: str | None = None) -> Settings:
@@ -126,6 +130,22 @@ async def test_a_database_without_the_role_says_who_can_make_it(empty_database: 
                 await prepare(opened)
     finally:
         await as_superuser(server, ("drop role plain",))
+
+
+async def test_whoever_waits_no_longer_leaves_no_connection(database: Database) -> None:
+    """Whenever the wait for it ends, a connection is either there or closed, while it is limited too."""
+    async with open_database(settings_for(database.service_dsn)) as opened, database.owner() as owner:
+        began = time.perf_counter()
+        await (await opened.connect()).close()
+        whole_s = time.perf_counter() - began
+        for step in range(STEPS):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(1.5 * whole_s * step / STEPS):
+                    connection = await opened.connect(application_name="impatient")
+                    await connection.close()
+        async with asyncio.timeout(10):
+            while await owner.fetchval(OPEN):
+                pass
 
 
 class OlderServer:
