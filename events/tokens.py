@@ -178,7 +178,7 @@ class RevokeToken:
     reason: str | None = None
     confirmation: str | None = None
     is_forced: bool = False
-    """By the operator, whatever the policy of the token's kind asks for."""
+    """By the operator, without the confirmation that the token's kind asks for, and though it signs."""
 
 
 TokenCommand = CreateToken | UpdateToken | RotateToken | CompleteRotation | EndRotationOverlap | RevokeToken
@@ -381,11 +381,10 @@ def decide_revoke(command: RevokeToken, state: TokenState) -> Decision:
         return Refused(problems)
     if state.revoked_at is not None:
         return ()
-    if command.is_forced:
-        return (TokenRevoked(token_id=state.id, reason=command.reason),)
     if not POLICIES[state.kind].revoked_alone:
         return Refused((invalid("id", "this is an application's secret: delete the application, or rotate it"),))
-    if POLICIES[state.kind].confirmed_by_name and command.confirmation != state.name:
+    needs_name = POLICIES[state.kind].confirmed_by_name and not command.is_forced
+    if needs_name and command.confirmation != state.name:
         message = "type the token's name to confirm its revocation"
         refusal = Refusal(code=RefusalCode.CONFIRMATION_MISMATCH, message=message, field=("input", "confirmation"))
         return Refused((refusal,))

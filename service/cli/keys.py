@@ -141,10 +141,12 @@ def retire_group() -> None:
 
 @retire_group.command("pepper", epilog=examples("entri keys retire pepper k1", "entri keys retire pepper k1 --force"))
 @click.argument("pepper_id", metavar="ID")
-@click.option("--force", is_flag=True, help="Revoke the tokens whose secret is still under it, and end such passwords.")
+@click.option(
+    "--force", is_flag=True, help="Revoke tokens, reset client secrets and end passwords that are still under it."
+)
 @settings_options(*DATABASE_OPTIONS, *KEY_OPTIONS)
 def retire_pepper(pepper_id: str, *, force: bool, **options: str | None) -> None:
-    """Say whether a pepper is still needed; with --force, revoke what needs it."""
+    """Say whether a pepper is still needed; with --force, end what needs it."""
 
     async def work(settings: Settings) -> None:
         async with open_core(settings) as core, Enforcer(core.database.connect, CLOCK.steady) as enforcer:
@@ -173,12 +175,21 @@ async def say_whether_needed(core: Core, pepper_id: str) -> None:
     """Say that the line of a pepper may go, or what keeps it."""
     await refuse_unknown_or_writing(core.pool, pepper_id)
     path = key_files(core.settings)["pepper"]
-    revoked, ended = await count_dependents(core.pool, pepper_id)
+    would = await count_dependents(core.pool, pepper_id)
     passwords = (await count_uses(core.pool)).get(f"pepper/{pepper_id}", {}).get("passwords", 0)
-    if revoked or ended:
-        ends = f" and end {counted_as(ended, 'overlap')}" if ended else ""
-        would = f"--force would revoke {counted_as(revoked, 'token')}{ends}"
-        raise click.ClickException(f"{pepper_id} is still needed: {would}; nothing was changed")
+    parts = [
+        f"{verb} {counted_as(number, one)}"
+        for verb, number, one in (
+            ("revoke", would.revoked, "token"),
+            ("reset", would.reset, "client secret"),
+            ("end", would.overlaps_ended, "overlap"),
+        )
+        if number
+    ]
+    if parts:
+        raise click.ClickException(
+            f"{pepper_id} is still needed: --force would {' and '.join(parts)}; nothing was changed"
+        )
     if passwords:
         raise click.ClickException(
             f"{pepper_id} is still needed by {counted_as(passwords, 'password')} of members who have not signed in "
@@ -190,6 +201,11 @@ async def say_whether_needed(core: Core, pepper_id: str) -> None:
 def say_retired(retired: Retired, members: Sequence[str]) -> None:
     """Say what was done by force."""
     click.echo(f"revoked {counted_as(retired.revoked, 'token')}, ended {counted_as(retired.overlaps_ended, 'overlap')}")
+    if retired.reset:
+        click.echo(
+            f"reset {counted_as(len(retired.reset), 'client secret')}: nobody has the new one until its owner resets it"
+        )
+        click.echo("\n".join(retired.reset))
     if members:
         click.echo(f"ended {counted_as(len(members), 'password')}: entri admin member reset-password, for each of")
         click.echo("\n".join(members))

@@ -27,6 +27,10 @@ from tests.places import data_directory
 CREATE = """
 mutation($key: String!) { createToken(input: {name: "a token", idempotencyKey: $key}) { token { id } secret } }
 """
+APPLICATION = """
+mutation { createApplication(input: {name: "a site", environment: PRODUCTION, secretPolicy: SHOW_ONCE}) {
+  application { clientSecret { id } } secret } }
+"""
 BOUNDED_S = 20.0
 MANY_SEALS = 20_000
 UNDER_OLD = "select count(*) from vault_seals where key_id = 'k1'"
@@ -172,6 +176,7 @@ def test_a_pepper_is_rotated_drained_and_retired() -> None:
     with data_directory() as data_dir, Service(data_dir) as one, Service(data_dir) as other, owner(data_dir) as dsn:
         token = bootstrap_token(one)
         used, unused = [create_token(one.url, token).data["createToken"] for _ in range(2)]
+        application = ask(f"{one.url}/graphql", key=token, body={"query": APPLICATION}).data["createApplication"]
         member = owner_of(data_dir, text(dsn, ORGANIZATION))
         load = Load(urls=[one.url, other.url], token=token)
         with load.going_on():
@@ -183,20 +188,24 @@ def test_a_pepper_is_rotated_drained_and_retired() -> None:
 
         assert ask(f"{other.url}/verify", key=used["secret"]).status == 200
         eventually(lambda: pepper_of(dsn, used) == "k2" or None)
-        left = number(dsn, STILL_OLD)
+        left = number(dsn, STILL_OLD) - 1
         told = entri("keys", "retire", "pepper", "k1", "--data-dir", data_dir)
         assert (told.code, told.out) == (1, "")
-        assert f"--force would revoke {left} token{'s' * (left > 1)}; nothing was changed" in told.err
+        would = f"revoke {left} token{'s' * (left > 1)} and reset 1 client secret"
+        assert f"--force would {would}; nothing was changed" in told.err
         assert number(dsn, REVOKED) == 0
 
         forced = entri("keys", "retire", "pepper", "k1", "--force", "--data-dir", data_dir)
         assert forced.code == 0, forced.err
         gone = f"k1 is not needed any more: take its line out of {data_dir / 'pepper.key'}, on every host"
         revoked = f"revoked {left} token{'s' * (left > 1)}, ended 0 overlaps"
+        client_secret = application["application"]["clientSecret"]["id"]
+        reset = f"reset 1 client secret: nobody has the new one until its owner resets it\n{client_secret}"
         ended_password = f"ended 1 password: entri admin member reset-password, for each of\n{member}"
-        assert forced.out == f"{revoked}\n{ended_password}\n{gone}\n"
+        assert forced.out == f"{revoked}\n{reset}\n{ended_password}\n{gone}\n"
         assert number(dsn, REVOKED) == left
-        assert ask(f"{other.url}/verify", key=unused["secret"]).status == 401
+        for key in (unused["secret"], application["secret"]):
+            assert ask(f"{other.url}/verify", key=key).status == 401
         drop_line(data_dir / "pepper.key", "k1")
         eventually(lambda: "k1" not in status(data_dir).split("key-encryption keys")[0] or None)
         for url in (one.url, other.url):

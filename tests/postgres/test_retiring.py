@@ -10,9 +10,10 @@ from events.tokens import CreateToken, RevokeToken
 from service.application_commands import ApplicationCommands
 from service.authorization import operator
 from service.credential import Failure
+from service.issuing import Done
 from service.key_usage import count_uses
 from service.keyring import KeyRing
-from service.retiring import count_dependents, retire
+from service.retiring import Dependents, count_dependents, retire
 from tests.postgres.conftest import Database
 from tests.postgres.vaults import keys_of, open_vault
 
@@ -37,7 +38,7 @@ async def test_what_depends_on_a_pepper_goes_with_it(database: Database) -> None
         newest = await vault.rotate("org_1", over.id, 60)
         untouched = await vault.create("org_1")
         done: list[int] = []
-        assert await count_dependents(vault.pool, "k1") == (3, 1)
+        assert await count_dependents(vault.pool, "k1") == Dependents(revoked=3, reset=0, overlaps_ended=1)
         retired = await retire(vault.pool, vault.commands, "k1", on_progress=done.append)
         assert (retired.revoked, retired.overlaps_ended, retired.refused, sum(done)) == (3, 1, (), 4)
         for token in (old, elsewhere, both_old):
@@ -45,7 +46,7 @@ async def test_what_depends_on_a_pepper_goes_with_it(database: Database) -> None
         assert (await vault.verifier.verify(over.key)).failure is Failure.REVOKED
         for key in (newest, untouched.key):
             assert (await vault.verifier.verify(key)).failure is None
-        assert await count_dependents(vault.pool, "k1") == (0, 0)
+        assert await count_dependents(vault.pool, "k1") == Dependents(revoked=0, reset=0, overlaps_ended=0)
         assert await vault.pool.fetchval(NEEDED, "k1") is False
         reasons = await vault.pool.fetch("select revoked_reason from tokens where revoked_at is not null")
         assert sorted(row["revoked_reason"] for row in reasons) == ["its pepper k1 was retired"] * 3 + ["leaked"]
@@ -53,7 +54,7 @@ async def test_what_depends_on_a_pepper_goes_with_it(database: Database) -> None
 
 
 async def test_force_goes_past_what_protects_a_kind(database: Database) -> None:
-    """The API secret that signs and an application's secret go too, and what is kept of them with them."""
+    """The API secret that signs goes too, with what is kept of it; an application keeps its place with a new secret."""
     async with open_vault(database, keys_of(OLD, OLD)) as vault:
         vault.verifier.drain = None
         caller, applications = operator("org_1"), ApplicationCommands(issuing=vault.commands.issuing)
@@ -67,15 +68,24 @@ async def test_force_goes_past_what_protects_a_kind(database: Database) -> None:
             hint="",
             scopes=(),
         )
-        await vault.commands.create(caller, secret)
-        await applications.create(caller, application)
-        assert await vault.pool.fetchval("select count(*) from vault_seals") == 2
+        signer = await vault.commands.create(caller, secret)
+        made = await applications.create(caller, application)
+        assert isinstance(signer, Done)
+        assert isinstance(made, Done)
+        assert made.secret is not None
         vault.keys.peppers = BOTH
+        assert await count_dependents(vault.pool, "k1") == Dependents(revoked=1, reset=1, overlaps_ended=0)
         retired = await retire(vault.pool, vault.commands, "k1", on_progress=lambda _: None)
-        assert (retired.revoked, retired.refused) == (2, ())
-        assert await vault.pool.fetchval("select count(*) from tokens where revoked_at is null") == 0
-        assert await vault.pool.fetchval("select count(*) from vault_seals") == 0
-        assert await vault.pool.fetchval("select deleted_at from applications") is None
+        assert (retired.revoked, retired.reset, retired.refused) == (1, (made.token_id,), ())
+        assert (
+            await vault.pool.fetchval("select revoked_at is null from tokens where id = $1", signer.token_id) is False
+        )
+        assert (await vault.verifier.verify(made.secret.reveal())).failure is not None
+        sealed = await vault.pool.fetch("select token_id, generation from vault_seals")
+        assert [tuple(row) for row in sealed] == [(made.token_id, 1)]
+        reset = await vault.rotate("org_1", made.token_id)
+        assert (await vault.verifier.verify(reset)).failure is None
+        assert await vault.pool.fetchval(NEEDED, "k1") is False
 
 
 async def test_a_password_keeps_a_pepper_needed(database: Database) -> None:

@@ -72,7 +72,6 @@ def test_an_application_is_on_no_stream_of_tokens(aggregate: Aggregate) -> None:
         (Application(), (APPLICATION,), {0}),
         (Application(), (APPLICATION, ROTATE), {1}),
         (Application(), (replace(APPLICATION, secret_policy=SecretPolicy.SHOW_ONCE), ROTATE), set()),
-        (Application(), (APPLICATION, FORCED), set()),
         (Application(), (APPLICATION, DeleteApplication(application_id="app_1", confirmation="x")), set()),
     ],
 )
