@@ -58,25 +58,6 @@ class SessionCookie:
 class Context:
     """One request. Who presented no credential is nobody until it has signed in."""
 
-    __slots__ = (
-        "_asking",
-        "_cursors",
-        "actor_names",
-        "applications",
-        "checkpoints",
-        "client_secrets",
-        "cookie",
-        "inclusion_proofs",
-        "leave",
-        "members",
-        "past_tokens",
-        "past_views",
-        "revoking",
-        "services",
-        "signers",
-        "tokens",
-    )
-
     def __init__(self, *, caller: Caller | Visitor, services: Services) -> None:
         self.services = services
         self.leave = Leave(MOST_FOLDED)
@@ -115,26 +96,76 @@ class Context:
         self.cookie = SessionCookie(None)
 
     def _act_as(self, asking: Caller | Visitor) -> None:
-        """Make the loaders, which read each thing once a request and many at a time, for who asks now."""
+        """Load anew, for who asks now."""
         self._asking = asking
         self._cursors = None
-        self.tokens: DataLoader[str, TokenView | None] = DataLoader(load_fn=self._load_tokens)
-        self.members: DataLoader[str, MemberView | None] = DataLoader(load_fn=self._load_members)
-        self.past_tokens: DataLoader[PastToken, TokenState | None] = DataLoader(load_fn=self._load_past_tokens)
-        self.past_views: DataLoader[tuple[TokenState, int], TokenView] = DataLoader(load_fn=self._load_past_views)
-        self.revoking: DataLoader[str, bool] = DataLoader(load_fn=self._load_revoking)
-        self.actor_names: DataLoader[Actor, str] = DataLoader(load_fn=self._load_names)
-        self.applications: DataLoader[str, ApplicationState | None] = DataLoader(load_fn=self._load_applications)
-        self.client_secrets: DataLoader[str, str | None] = DataLoader(load_fn=self._load_client_secrets)
-        self.signers: DataLoader[int | None, str | None] = DataLoader(load_fn=self._load_signers)
-        """Of webhooks: at a position of the history, or now (None)."""
-        self.checkpoints: DataLoader[str, SignedCheckpoint | None] = DataLoader(load_fn=self._load_checkpoints)
-        self.inclusion_proofs: DataLoader[Wanted, InclusionProof | None] = DataLoader(load_fn=self._load_proofs)
+        self._drop(*LOADERS)
 
     def forget(self) -> None:
         """Read anew what a mutation may have changed, where the document asks for it again."""
-        for loader in (self.tokens, self.members, self.revoking, self.applications, self.client_secrets, self.signers):
-            loader.clear_all()
+        self._drop("tokens", "members", "revoking", "applications", "client_secrets", "signers")
+
+    def _drop(self, *loaders: str) -> None:
+        for name in loaders:
+            self.__dict__.pop(name, None)
+
+    # The loaders, which read each thing once a request and many at a time. Most requests need one or two of them, and
+    # each that is made leaves the garbage collector a cycle of a handful of objects.
+
+    @cached_property
+    def tokens(self) -> DataLoader[str, TokenView | None]:
+        """Tokens by id."""
+        return DataLoader(load_fn=self._load_tokens)
+
+    @cached_property
+    def members(self) -> DataLoader[str, MemberView | None]:
+        """Members by id."""
+        return DataLoader(load_fn=self._load_members)
+
+    @cached_property
+    def past_tokens(self) -> DataLoader[PastToken, TokenState | None]:
+        """Tokens as they were."""
+        return DataLoader(load_fn=self._load_past_tokens)
+
+    @cached_property
+    def past_views(self) -> DataLoader[tuple[TokenState, int], TokenView]:
+        """What was seen of tokens at a position."""
+        return DataLoader(load_fn=self._load_past_views)
+
+    @cached_property
+    def revoking(self) -> DataLoader[str, bool]:
+        """Whether a token's revocation is not known everywhere yet, by its id."""
+        return DataLoader(load_fn=self._load_revoking)
+
+    @cached_property
+    def actor_names(self) -> DataLoader[Actor, str]:
+        """What actors are called."""
+        return DataLoader(load_fn=self._load_names)
+
+    @cached_property
+    def applications(self) -> DataLoader[str, ApplicationState | None]:
+        """Applications by id."""
+        return DataLoader(load_fn=self._load_applications)
+
+    @cached_property
+    def client_secrets(self) -> DataLoader[str, str | None]:
+        """The ids of client secrets by that of their application."""
+        return DataLoader(load_fn=self._load_client_secrets)
+
+    @cached_property
+    def signers(self) -> DataLoader[int | None, str | None]:
+        """The one that signs webhooks, at a position of the history, or now (None)."""
+        return DataLoader(load_fn=self._load_signers)
+
+    @cached_property
+    def checkpoints(self) -> DataLoader[str, SignedCheckpoint | None]:
+        """The newest checkpoint by its organization."""
+        return DataLoader(load_fn=self._load_checkpoints)
+
+    @cached_property
+    def inclusion_proofs(self) -> DataLoader[Wanted, InclusionProof | None]:
+        """Proofs that events are in a checkpoint's tree."""
+        return DataLoader(load_fn=self._load_proofs)
 
     async def _load_tokens(self, ids: list[str]) -> Sequence[TokenView | None]:
         found = await self.services.queries.tokens_by_id(self.caller.principal, ids)
@@ -205,3 +236,5 @@ class Resolving:
 
 
 ApiInfo = Info[Context, None]
+
+LOADERS: Final = tuple(name for name, made in vars(Context).items() if isinstance(made, cached_property))

@@ -172,6 +172,7 @@ class Executor:
         answer = await result if isawaitable(result) else result
         if not isinstance(answer, ExecutionResult):
             raise TypeError("an answer in several parts, though @defer and @stream are not in the schema")
+        vars(executor).clear()  # it refers to itself, and all of the request would wait for the garbage collector
         errors = execution_errors(answer.errors or (), request_id, most=self._limits.errors)
         is_mutation = operation.kind is OperationType.MUTATION
         return Execution(executed=True, data=answer.data, errors=tuple(errors), is_mutation=is_mutation)
