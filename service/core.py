@@ -37,13 +37,14 @@ from service.member_decisions import MemberDecisions
 from service.member_sessions import SessionKeys
 from service.metrics import SignInCounts
 from service.organization_commands import OrganizationCommands
-from service.passwords import Passwords
+from service.passwords import LONGEST_WAIT_S, MOST_WAITING, PLACES, Passwords
 from service.secret_text import SecretText
 from service.settings import Settings
 from service.signing import Signer, signing_keys
 from service.throttle import Limits as SignInLimits
 from service.throttle import Throttle
 from service.token_commands import TokenCommands
+from service.turnstile import Turnstile
 from service.vault import Keys
 
 log = structlog.get_logger(__name__)
@@ -126,6 +127,7 @@ def make_members(settings: Settings, keys: Keys, decisions: MemberDecisions) -> 
         throttle=Throttle(decisions.pool, peppers, limits),
         failed=FailedSignIns(decisions.writer, clock=decisions.clock, random_bytes=os.urandom),
         counts=SignInCounts(),
+        turnstile=Turnstile(places=PLACES, most_waiting=MOST_WAITING, wait_s=LONGEST_WAIT_S),
     )
 
 

@@ -1,8 +1,8 @@
 """Argon2id (RFC 9106) of digests in a bounded thread pool, and a bounded memory of the matches it has proven.
 
 The secrets behind most digests have 256 bits, so their cost is small on purpose; members' passwords must never be
-hashed at that cost, but in a pool of their own (`service.passwords`). This module must never see a secret, wait in an
-unbounded queue, or run with parameters that only the database vouches for.
+hashed at that cost, but in processes of their own (`service.hashing_workers`). This module must never see a secret,
+wait in an unbounded queue, or run with parameters that only the database vouches for.
 """
 
 import asyncio
@@ -63,16 +63,8 @@ SMALL: Final = Cost(
 class HashingPool:
     """Threads that hash, with at most `queue_bound` calls waiting; owned by one event loop and ended by `close`."""
 
-    def __init__(
-        self,
-        *,
-        threads: int = 2,
-        queue_bound: int = 256,
-        cost: Cost = SMALL,
-        begin_thread: Callable[[], None] = lambda: None,
-    ) -> None:
-        """Call `begin_thread` on each thread before it hashes."""
-        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="argon2", initializer=begin_thread)
+    def __init__(self, *, threads: int = 2, queue_bound: int = 256, cost: Cost = SMALL) -> None:
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="argon2")
         self._cost = cost
         self._limit = threads + queue_bound
         self._held = 0
@@ -92,12 +84,8 @@ class HashingPool:
 
         Raises `HashingOverloadError`, and `VerifierError` before any hashing for a verifier beyond our bounds.
         """
-        _refuse_absurd(self._cost, phc)
-        return await self._run(_matches, self._cost.hasher, phc, digest)
-
-    def is_outdated(self, phc: str) -> bool:
-        """Tell whether a verifier was made at another cost than new ones are."""
-        return self._cost.hasher.check_needs_rehash(phc)
+        refuse_absurd(self._cost, phc)
+        return await self._run(matches, self._cost.hasher, phc, digest)
 
     async def close(self) -> None:
         """Refuse further calls and return when the last thread has ended; calls already accepted are answered."""
@@ -162,7 +150,8 @@ def _proof(digest: bytes, verifier: str) -> bytes:
     return hashlib.sha256(digest + verifier.encode("utf-8")).digest()
 
 
-def _refuse_absurd(cost: Cost, phc: str) -> None:
+def refuse_absurd(cost: Cost, phc: str) -> None:
+    """Refuse a verifier that is not of ours, or costs more than is allowed. Raises VerifierError."""
     match = _VERIFIER.fullmatch(phc)
     if match is None:
         raise VerifierError("a stored verifier is not an Argon2id PHC string of ours")
@@ -174,7 +163,8 @@ def _refuse_absurd(cost: Cost, phc: str) -> None:
         )
 
 
-def _matches(hasher: PasswordHasher, phc: str, digest: bytes) -> bool:
+def matches(hasher: PasswordHasher, phc: str, digest: bytes) -> bool:
+    """Hash, and tell whether the outcome is the same. Raises VerifierError for what cannot be hashed."""
     try:
         return hasher.verify(phc, digest)
     except VerifyMismatchError:

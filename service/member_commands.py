@@ -44,6 +44,7 @@ from service.passwords import Passwords, Terms, kept_of, normalised, one_time_pa
 from service.people import Person, address_key, address_problems, find_address, forget_person, person_row
 from service.secret_text import SecretText
 from service.throttle import Charged, RateLimitedError, Throttle
+from service.turnstile import Turnstile
 from service.vault import Keys
 
 FIND_SIGN_IN: Final = load("service.statements", "find_sign_in")
@@ -82,6 +83,7 @@ class MemberCommands:
     throttle: Throttle
     failed: FailedSignIns
     counts: SignInCounts
+    turnstile: Turnstile
 
     def enforced_by(self, enforcer: Enforcer) -> "MemberCommands":
         """Give the same commands, answered when what they restrict is known to every process that verifies."""
@@ -231,18 +233,20 @@ class MemberCommands:
     @asynccontextmanager
     async def _try(self, account: Sequence[str], address: str | None) -> AsyncIterator[Charged]:
         """Count a try before anything is hashed; take it back if it could not be made. Raises RateLimitedError."""
+        charged: Charged | None = None
         try:
-            charged = await self.throttle.charge(account, address)
+            async with self.turnstile.passed():
+                charged = await self.throttle.charge(account, address)
+                yield charged
         except RateLimitedError:
             self.counts.count(SignIn.THROTTLED)
             raise
-        try:
-            yield charged
         except Exception as error:
             if is_unavailable(error):
                 self.counts.count(SignIn.UNAVAILABLE)
-                with suppress(*UNAVAILABLE):
-                    await self.throttle.undo(charged)
+                if charged is not None:
+                    with suppress(*UNAVAILABLE):
+                        await self.throttle.undo(charged)
             raise
 
     async def _succeeded(self, charged: Charged) -> None:

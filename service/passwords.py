@@ -6,11 +6,7 @@ nothing. The hash is Argon2id in the second recommended form of RFC 9106 (sectio
 of them may run at once, with the lowest priority, so that keys are verified meanwhile as ever.
 """
 
-import contextlib
 import hmac
-import os
-import sys
-import threading
 import unicodedata
 from base64 import b64encode
 from collections.abc import Callable, Iterable
@@ -26,7 +22,8 @@ from argon2.profiles import RFC_9106_LOW_MEMORY
 
 from events.registry import utc_text
 from service.derived_peppers import DerivedPeppers
-from service.hashing import Cost, HashingPool
+from service.hashing import Cost
+from service.hashing_workers import HashingWorkers
 from service.keyring import KEY_BYTES, KeyRing, UnknownKeyError
 from service.sealing import framed
 from service.secret_text import SecretText
@@ -35,9 +32,11 @@ SHORTEST: Final = 12
 LONGEST: Final = 256
 LONGEST_PRESENTED: Final = 4 * LONGEST
 """Characters of an unnormalised text that can still become a password; longer ones are not even normalised."""
-THREADS: Final = 2
+PROCESSES: Final = 2
+PLACES: Final = 2 * PROCESSES
+"""How many try a password at once: while one is hashed, the next one's rows are read."""
 MOST_WAITING: Final = 64
-LOWEST_PRIORITY: Final = 19
+LONGEST_WAIT_S: Final = 10.0
 LABEL: Final = "entri/password/1"
 ONE_TIME_ALPHABET: Final = "23456789abcdefghjkmnpqrstuvwxyz"
 ONE_TIME_GROUPS: Final = 5
@@ -103,9 +102,7 @@ class Passwords:
         """Take what says the peppers now."""
         self._peppers = DerivedPeppers(peppers, LABEL)
         self._nobodys = verifier_of_nothing(cost, random_bytes)
-        self._hashing = HashingPool(
-            threads=THREADS, queue_bound=MOST_WAITING, cost=cost, begin_thread=lower_priority_of_thread
-        )
+        self._hashing = HashingWorkers(cost=cost, processes=PROCESSES, queue_bound=MOST_WAITING)
 
     @property
     def in_flight(self) -> int:
@@ -133,7 +130,7 @@ class Passwords:
         return kept.pepper_id != self._peppers.ring.writing_id or self._hashing.is_outdated(kept.verifier)
 
     async def close(self) -> None:
-        """Refuse further passwords and wait for the threads."""
+        """Refuse further passwords and wait for the processes."""
         await self._hashing.close()
 
     def _digest(self, password: SecretText, terms: Terms, pepper_id: str) -> bytes:
@@ -200,10 +197,3 @@ def one_time_password(random_bytes: Callable[[int], bytes]) -> SecretText:
 def common_passwords() -> frozenset[str]:
     """Read the commonest passwords, each as `casefold` leaves it."""
     return frozenset((files("service") / "common_passwords.txt").read_text(encoding="utf-8").splitlines())
-
-
-def lower_priority_of_thread() -> None:
-    """Let other threads of the host go first; elsewhere than on Linux a priority is a whole process'."""
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOWEST_PRIORITY)

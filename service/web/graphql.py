@@ -8,7 +8,7 @@ import asyncio
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
 import orjson
@@ -61,6 +61,8 @@ class GraphQLEndpoint(Generic[Principal, Context]):
     explorer: bool = False
     body_limit_bytes: int = 262_144
     body_timeout_s: float = 20.0
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Of who presents no credential: one after the other, with what others wait for in between."""
     new_request_id: Callable[[], str] = lambda: secrets.token_hex(16)
 
 
@@ -144,7 +146,10 @@ async def _signed_in(
     if request.method != "POST":
         raise nobody.refusal
     try:
-        asked = parameters(_json(await _body(endpoint, request, SIGN_IN_BYTES), "The body"))
+        body = await _body(endpoint, request, SIGN_IN_BYTES)
+        async with endpoint.turn:
+            await asyncio.sleep(0)
+        asked = parameters(_json(body, "The body"))
     except RefusedError:
         raise nobody.refusal from None
     context = endpoint.make_context(request, nobody, request_id)

@@ -19,7 +19,7 @@ from service.hashing import Cost, HashingOverloadError, VerifierError
 from service.keyring import KeyRing
 from service.member_commands import WRONG, Entered
 from service.member_sessions import SessionKeys
-from service.passwords import MOST_WAITING, THREADS, Passwords, kept_of
+from service.passwords import MOST_WAITING, PLACES, PROCESSES, Passwords, kept_of
 from service.secret_text import SecretText
 from service.throttle import Limits, RateLimitedError, Throttle
 from tests.api.conftest import Service
@@ -181,14 +181,14 @@ async def test_guessing_is_stopped_before_it_is_hashed(service: Service) -> None
 
 
 async def test_two_hundred_at_once(service: Service) -> None:
-    """Two threads hash, a bounded number wait, the rest are told to come again; the memory is that of two hashes."""
+    """Two processes hash, a bounded number wait, the rest are told to come again; this one's memory stays as it is."""
     own = commands(service)
     passwords = Passwords(lambda: service.entrances.core.keys.peppers, os.urandom, cost=HUNGRY)
     limits = Limits(account=1_000, address=100_000)
     own = replace(
         own, passwords=passwords, throttle=Throttle(own.pool, lambda: service.entrances.core.keys.peppers, limits)
     )
-    before, most = resident_kib(), [0, 0]
+    before, most, others = resident_kib(), [0, 0], children()
     ended = asyncio.Event()
 
     async def watch() -> None:
@@ -203,14 +203,20 @@ async def test_two_hundred_at_once(service: Service) -> None:
     )
     ended.set()
     await watching
+    assert len(children() - others) <= PROCESSES
     await passwords.close()
+    assert children() <= others
     overloaded = sum(isinstance(outcome, HashingOverloadError) for outcome in outcomes)
     assert sum(outcome is WRONG for outcome in outcomes) == 200 - overloaded
-    assert 200 - overloaded >= THREADS + MOST_WAITING
-    assert most[0] <= THREADS + MOST_WAITING
-    assert most[1] - before < (THREADS + 1) * 65_536
+    assert 200 - overloaded >= MOST_WAITING
+    assert most[0] <= PLACES
+    assert most[1] - before < 32_768
     assert passwords.in_flight == 0
-    assert len(passwords._hashing._executor._threads) <= THREADS
+
+
+def children() -> set[str]:
+    """List the processes that this one has started."""
+    return set(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
 
 
 def resident_kib() -> int:
