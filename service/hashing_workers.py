@@ -88,8 +88,10 @@ class HashingWorkers:
             try:
                 async with asyncio.timeout(ANSWER_WITHIN_S):
                     answer: dict[str, Any] = json.loads(await ask(process, json.dumps(question).encode()))
-            except (OSError, ValueError) as error:
-                await end(process)
+            except BaseException as error:
+                await end(process)  # or its answer would be taken for that to the next question
+                if not isinstance(error, OSError | ValueError):
+                    raise
                 raise HashingOverloadError("a process that hashes has ended or is stuck") from error
             self._idle.append(process)
             return answer
