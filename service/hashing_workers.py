@@ -26,13 +26,15 @@ class HashingWorkers:
         self._limit = processes + queue_bound
         self._room = asyncio.Semaphore(processes)
         self._idle: list[asyncio.subprocess.Process] = []
-        self._asking: set[asyncio.Task[dict[str, Any]]] = set()
+        self._held = 0
+        self._none = asyncio.Event()
+        self._none.set()
         self._is_closed = False
 
     @property
     def permits_held(self) -> int:
-        """How many calls run or wait, those whose callers have gone away among them."""
-        return len(self._asking)
+        """How many calls run or wait, those that run for callers who have gone away among them."""
+        return self._held
 
     async def hash(self, digest: bytes) -> str:
         """Return a new verifier of a 32-byte digest as a PHC string. Raises `HashingOverloadError`."""
@@ -55,13 +57,19 @@ class HashingWorkers:
     async def close(self) -> None:
         """Refuse further calls and return when the last process has ended; calls already accepted are answered."""
         self._is_closed = True
-        await asyncio.gather(*self._asking, return_exceptions=True)
+        await self._none.wait()
         while self._idle:
             await end(self._idle.pop())
 
     async def _answer(self, digest: bytes, phc: str | None) -> dict[str, Any]:
-        if self._is_closed or len(self._asking) >= self._limit:
+        if self._is_closed or self._held >= self._limit:
             raise HashingOverloadError("the hashing queue is full")
+        self._take()
+        try:
+            await self._room.acquire()
+        except BaseException:
+            self._give_back()
+            raise
         hasher = self._cost.hasher
         cost = {
             "time_cost": hasher.time_cost,
@@ -70,10 +78,9 @@ class HashingWorkers:
             "hash_len": hasher.hash_len,
             "salt_len": hasher.salt_len,
         }
-        # Whoever hangs up stops waiting at once, but the hash goes on and keeps its place: else callers who hang up
+        # Whoever hangs up now stops waiting at once, but the hash goes on and keeps its place: else callers who hang up
         # could start more work than there is room for.
         task = asyncio.create_task(self._ask({"digest": digest.hex(), "phc": phc, "cost": cost}), name="hashing")
-        self._asking.add(task)
         task.add_done_callback(self._ended)
         answer = await asyncio.shield(task)
         if "verifier" in answer:
@@ -83,18 +90,17 @@ class HashingWorkers:
         return answer
 
     async def _ask(self, question: dict[str, Any]) -> dict[str, Any]:
-        async with self._room:
-            process = await self._begun()
-            try:
-                async with asyncio.timeout(ANSWER_WITHIN_S):
-                    answer: dict[str, Any] = json.loads(await ask(process, json.dumps(question).encode()))
-            except BaseException as error:
-                await end(process)  # or its answer would be taken for that to the next question
-                if not isinstance(error, OSError | ValueError):
-                    raise
-                raise HashingOverloadError("a process that hashes has ended or is stuck") from error
-            self._idle.append(process)
-            return answer
+        process = await self._begun()
+        try:
+            async with asyncio.timeout(ANSWER_WITHIN_S):
+                answer: dict[str, Any] = json.loads(await ask(process, json.dumps(question).encode()))
+        except BaseException as error:
+            await end(process)  # or its answer would be taken for that to the next question
+            if not isinstance(error, OSError | ValueError):
+                raise
+            raise HashingOverloadError("a process that hashes has ended or is stuck") from error
+        self._idle.append(process)
+        return answer
 
     async def _begun(self) -> asyncio.subprocess.Process:
         while self._idle:
@@ -109,9 +115,19 @@ class HashingWorkers:
             raise HashingOverloadError(f"a process that hashes cannot be started: {error.strerror}") from error
 
     def _ended(self, task: asyncio.Task[dict[str, Any]]) -> None:
-        self._asking.discard(task)
+        self._room.release()
+        self._give_back()
         if not task.cancelled():
             task.exception()  # told to whoever still waits
+
+    def _take(self) -> None:
+        self._held += 1
+        self._none.clear()
+
+    def _give_back(self) -> None:
+        self._held -= 1
+        if not self._held:
+            self._none.set()
 
 
 async def ask(process: asyncio.subprocess.Process, question: bytes) -> bytes:
