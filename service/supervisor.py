@@ -68,8 +68,9 @@ class Supervisor:
                 async with asyncio.TaskGroup() as group:
                     for slot in slots:
                         group.create_task(slot.fill())
-            except* WorkersError as errors:
-                raise errors.exceptions[0] from None
+            except BaseExceptionGroup as errors:  # not except*: what is raised there comes in a group again
+                first = errors.exceptions[0]
+                raise (first if isinstance(first, WorkersError) else errors) from None
             yield
         finally:
             await self._end("stop")
