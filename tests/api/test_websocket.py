@@ -139,7 +139,9 @@ async def test_history_is_followed_and_resumed(service: Service) -> None:
         assert [edge["node"]["position"] for edge in edges] == ["1", "2", "3"]
         await talk.send(type="complete", id="1")
         await talk.send(type="ping")
-        assert await talk.hear() == {"type": "pong"}
+        while (heard := await talk.hear())["type"] == "next":
+            pass  # the use of the reader's key, which is written when it is written
+        assert heard == {"type": "pong"}
     await service.token("a:b", organization=reader.organization)
     async with socket(service) as talk:
         await talk.init({"X-API-Key": reader.key})
