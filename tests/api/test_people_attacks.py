@@ -22,6 +22,7 @@ from service.member_sessions import SessionKeys
 from service.passwords import MOST_WAITING, PLACES, PROCESSES, Passwords, kept_of
 from service.secret_text import SecretText
 from service.throttle import Limits, RateLimitedError, Throttle
+from service.turnstile import Turnstile
 from tests.api.conftest import Service
 from tests.api.people import PASSWORD, again, commands, done, goes_on, new_address, someone, verified
 
@@ -186,7 +187,10 @@ async def test_two_hundred_at_once(service: Service) -> None:
     passwords = Passwords(lambda: service.entrances.core.keys.peppers, os.urandom, cost=HUNGRY)
     limits = Limits(account=1_000, address=100_000)
     own = replace(
-        own, passwords=passwords, throttle=Throttle(own.pool, lambda: service.entrances.core.keys.peppers, limits)
+        own,
+        passwords=passwords,
+        throttle=Throttle(own.pool, lambda: service.entrances.core.keys.peppers, limits),
+        turnstile=Turnstile(places=PLACES, most_waiting=MOST_WAITING, wait_s=300),  # however busy the machine is
     )
     before, most, others = resident_kib(), [0, 0], children()
     ended = asyncio.Event()
