@@ -8,7 +8,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import cast
 
-import structlog
 from aiohttp import web
 
 from projections.runner import CatchUp
@@ -51,8 +50,6 @@ from service.web import graphql, health, verification
 from service.web import log as log_routes
 from service.web.answers import Surroundings
 from service.web.streaming import RHYTHM, Rhythm, Streaming
-
-log = structlog.get_logger(__name__)
 
 
 @asynccontextmanager

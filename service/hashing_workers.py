@@ -24,11 +24,10 @@ class HashingWorkers:
     def __init__(self, *, cost: Cost, processes: int, queue_bound: int) -> None:
         self._cost = cost
         self._limit = processes + queue_bound
+        self._processes = processes
         self._room = asyncio.Semaphore(processes)
         self._idle: list[asyncio.subprocess.Process] = []
         self._held = 0
-        self._none = asyncio.Event()
-        self._none.set()
         self._is_closed = False
 
     @property
@@ -57,18 +56,19 @@ class HashingWorkers:
     async def close(self) -> None:
         """Refuse further calls and return when the last process has ended; calls already accepted are answered."""
         self._is_closed = True
-        await self._none.wait()
+        for _ in range(self._processes):  # it comes after all who wait, and nobody after it
+            await self._room.acquire()
         while self._idle:
             await end(self._idle.pop())
 
     async def _answer(self, digest: bytes, phc: str | None) -> dict[str, Any]:
         if self._is_closed or self._held >= self._limit:
             raise HashingOverloadError("the hashing queue is full")
-        self._take()
+        self._held += 1
         try:
             await self._room.acquire()
         except BaseException:
-            self._give_back()
+            self._held -= 1
             raise
         hasher = self._cost.hasher
         cost = {
@@ -116,18 +116,9 @@ class HashingWorkers:
 
     def _ended(self, task: asyncio.Task[dict[str, Any]]) -> None:
         self._room.release()
-        self._give_back()
+        self._held -= 1
         if not task.cancelled():
             task.exception()  # told to whoever still waits
-
-    def _take(self) -> None:
-        self._held += 1
-        self._none.clear()
-
-    def _give_back(self) -> None:
-        self._held -= 1
-        if not self._held:
-            self._none.set()
 
 
 async def ask(process: asyncio.subprocess.Process, question: bytes) -> bytes:

@@ -25,14 +25,12 @@ from service import embedded_postgres
 from service.app import serving
 from service.authorization import operator
 from service.entrances import Entrances
-from service.hashing import SMALL, Cost
 from service.secret_format import generate
 from service.settings import load
+from tests.costs import CHEAP
 from tests.places import short_directory
 
 PATIENCE_S: Final = 10.0
-CHEAP: Final = Cost(hasher=SMALL.hasher, most_memory_kib=131_072, most_passes=6, most_lanes=8)
-"""What a password costs in most tests."""
 ACCEPT: Final = {"Accept": "application/graphql-response+json"}
 numbers = count(1)
 

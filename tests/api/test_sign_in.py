@@ -15,7 +15,7 @@ from service.credential import Failure
 from service.member_commands import WRONG, Entered
 from service.passwords import Passwords
 from service.secret_text import SecretText
-from tests.api.conftest import CHEAP, Service, eventually
+from tests.api.conftest import Service, eventually
 from tests.api.people import (
     PASSWORD,
     again,
@@ -30,6 +30,7 @@ from tests.api.people import (
     someone,
     verified,
 )
+from tests.costs import CHEAP
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

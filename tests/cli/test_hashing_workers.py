@@ -9,26 +9,20 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from argon2 import PasswordHasher
 
-from service.hashing import Cost, HashingOverloadError, VerifierError
+from service.hashing import HashingOverloadError, VerifierError
 from service.hashing_workers import HashingWorkers
 from tests.cli.processes import eventually, is_running
+from tests.costs import CHEAP
 
-COST = Cost(
-    hasher=PasswordHasher(time_cost=1, memory_cost=1024, parallelism=1, hash_len=32, salt_len=16),
-    most_memory_kib=131_072,
-    most_passes=6,
-    most_lanes=8,
-)
 DIGEST, OTHER = bytes(32), bytes([1]) * 32
 ASKING = """
 import asyncio, sys
 from service.hashing_workers import HashingWorkers
-from tests.cli.test_hashing_workers import COST, DIGEST
+from tests.costs import CHEAP
 async def main():
-    workers = HashingWorkers(cost=COST, processes=1, queue_bound=1)
-    await workers.hash(DIGEST)
+    workers = HashingWorkers(cost=CHEAP, processes=1, queue_bound=1)
+    await workers.hash(bytes(32))
     print(workers._idle[0].pid, flush=True)
     await asyncio.sleep(60)
 asyncio.run(main())
@@ -38,7 +32,7 @@ asyncio.run(main())
 @pytest.fixture
 async def workers() -> AsyncIterator[HashingWorkers]:
     """Run two at most, with a queue of two."""
-    made = HashingWorkers(cost=COST, processes=2, queue_bound=2)
+    made = HashingWorkers(cost=CHEAP, processes=2, queue_bound=2)
     yield made
     await made.close()
 
@@ -110,7 +104,7 @@ async def test_one_that_is_stuck_is_replaced(workers: HashingWorkers, monkeypatc
 
 async def test_a_closed_one_takes_no_more() -> None:
     """What was accepted is answered, then the processes are gone."""
-    workers = HashingWorkers(cost=COST, processes=2, queue_bound=2)
+    workers = HashingWorkers(cost=CHEAP, processes=2, queue_bound=2)
     calls = [asyncio.create_task(workers.hash(DIGEST)) for _ in range(4)]
     await asyncio.sleep(0)
     await workers.close()

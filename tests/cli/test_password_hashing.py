@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from argon2 import PasswordHasher
 
-from service.hashing import Cost, HashingOverloadError, VerifierError
+from service.hashing import HashingOverloadError, VerifierError
 from service.keyring import KeyRing, UnknownKeyError
 from service.passwords import (
     MOST_WAITING,
@@ -19,17 +19,12 @@ from service.passwords import (
     Terms,
 )
 from service.secret_text import SecretText
+from tests.costs import CHEAP
 
 OLD = bytes(32)
 NEW = bytes([1]) * 32
 TERMS = Terms(organization="org_1", member_id="mem_1")
 PASSWORD = SecretText("staple of the correct horse")
-CHEAP = Cost(
-    hasher=PasswordHasher(time_cost=1, memory_cost=1024, parallelism=1, hash_len=32, salt_len=16),
-    most_memory_kib=131_072,
-    most_passes=6,
-    most_lanes=8,
-)
 
 
 def ring(keys: dict[str, bytes]) -> Callable[[], KeyRing]:

@@ -4,16 +4,14 @@ import os
 import unicodedata
 
 import pytest
-from argon2 import PasswordHasher, extract_parameters
+from argon2 import extract_parameters
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.hashing import Cost
 from service.passwords import (
     COST,
     LONGEST,
     LONGEST_PRESENTED,
-    Terms,
     common_passwords,
     normalised,
     one_time_password,
@@ -21,17 +19,6 @@ from service.passwords import (
     verifier_of_nothing,
 )
 from service.secret_text import SecretText
-
-OLD = bytes(32)
-NEW = bytes([1]) * 32
-TERMS = Terms(organization="org_1", member_id="mem_1")
-PASSWORD = SecretText("staple of the correct horse")
-CHEAP = Cost(
-    hasher=PasswordHasher(time_cost=1, memory_cost=1024, parallelism=1, hash_len=32, salt_len=16),
-    most_memory_kib=131_072,
-    most_passes=6,
-    most_lanes=8,
-)
 
 
 @pytest.mark.parametrize("text", ["", "x" * 11, "x" * 257, "e\u0301" * 11, "x" * 100_000, "\u0301" * 300_000])
