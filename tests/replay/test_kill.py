@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -61,7 +61,8 @@ class Faults:
 
     async def _kill_postgres(self) -> None:
         if (pid := postmaster_pid(self._data_dir)) is not None:
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it may be down from the time before, and its file still there
+                os.kill(pid, signal.SIGKILL)
 
     async def _kill_both(self) -> None:
         await self._kill_postgres()
